@@ -1,0 +1,317 @@
+"""Functions over many items: the one place of clownfish that knows about processes and threads.
+
+`run_in_workers` sends items to helper processes. A helper that hangs is killed, one that crashes
+or runs out of memory is replaced, and only the item it was busy with is lost: its outcome says so.
+Each helper has a thread here, which may do further work (run the network) while its helper is busy
+with the next item; both release Python's global lock, so all cores are used.
+"""
+
+import contextlib
+import math
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from clownfish.compute.worker import Message, find_function, read_message, write_message
+from clownfish.errors import WorkerError
+
+__all__ = [
+    "Message",
+    "Outcome",
+    "WorkerFailure",
+    "count_cores",
+    "limit_matrix_threads",
+    "run_in_threads",
+    "run_in_workers",
+]
+
+TIMEOUT_SECONDS = 20.0
+"""How long one item may take before its worker is killed."""
+MEMORY_BYTES = 2 << 30
+"""How much memory one item may take in its worker (Linux)."""
+
+_START_SECONDS = 60.0
+_WATCH_SECONDS = 0.25
+_WORKERS_VARIABLE = "CLOWNFISH_WORKERS"
+_WITHOUT = f"To work without helpers, set the environment variable {_WORKERS_VARIABLE} to 0."
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class WorkerFailure(Exception):
+    """A worker did not survive an item; the message says what happened to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Result]):
+    """What became of one item."""
+
+    index: int
+    """Position of the item in the sequence."""
+    result: Result
+
+
+def count_cores() -> int:
+    """Count the processors that this process may use (not those of the whole machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _choose_num_workers() -> int:
+    text = os.environ.get(_WORKERS_VARIABLE, "")
+    if not text:
+        return count_cores()
+    if not text.isdecimal():
+        raise WorkerError(f"{_WORKERS_VARIABLE} is {text!r}; it must be a whole number, 0 for no helper processes.")
+    return int(text)
+
+
+def run_in_workers(
+    items: Sequence[Message],
+    *,
+    function: str,
+    finish: Callable[[Message, Message | WorkerFailure], Result],
+    num_workers: int | None = None,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[Outcome[Result]]:
+    """Call a function on every item in helper processes, then `finish` on every answer in threads.
+
+    Args:
+        items: the requests; values that JSON can hold, and numpy arrays.
+        function: "package.module:function", called in a helper with an item, returns a message.
+        finish: called in a thread of this process with the item and its answer, or with the failure
+            that says why there is none.
+        num_workers: helper processes; None for CLOWNFISH_WORKERS or else one a core, 0 to call the function in this process
+            (no protection from hangs and crashes).
+        timeout_seconds: after so long on one item, its helper is killed.
+        memory_bytes: address space that a helper may add.
+
+    Yields:
+        One outcome an item, in the order in which they are done.
+
+    Raises:
+        WorkerError: the helpers cannot be started.
+    """
+    if num_workers is None:
+        num_workers = min(_choose_num_workers(), max(1, len(items)))
+    if num_workers == 0:
+        call = find_function(function)
+        for index, item in enumerate(items):
+            yield Outcome(index, finish(item, call(item)))
+        return
+    crew = _Crew(items, finish, lambda: _Worker(function, timeout_seconds, memory_bytes))
+    try:
+        crew.start(num_workers)
+        yield from crew.collect()
+    finally:
+        crew.stop()
+
+
+def run_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Call a function on every item in threads of this process, one a core.
+
+    For numerical work on small matrices: numpy releases Python's global lock, and matrix products are
+    kept to one thread each, because their own threads would spend more time waiting than computing.
+
+    Args:
+        function: called with one item.
+        items: its arguments.
+
+    Yields:
+        The results, in the order of the items.
+    """
+    with limit_matrix_threads(), ThreadPoolExecutor(min(count_cores(), max(1, len(items)))) as pool:
+        yield from pool.map(function, items)
+
+
+def limit_matrix_threads() -> contextlib.AbstractContextManager[object]:
+    """Keep matrix products to one thread while the context lasts."""
+    from threadpoolctl import threadpool_limits
+
+    limits: contextlib.AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
+
+
+class _Worker:
+    """One helper process; the crew's watchdog kills it when its deadline passes."""
+
+    def __init__(self, function: str, timeout_seconds: float, memory_bytes: int) -> None:
+        environment = dict(os.environ)
+        # the helper must find this very clownfish, and must not start threads of its own
+        package_root = str(Path(__file__).resolve().parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
+        environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONUTF8="1")
+        self._timeout_seconds = timeout_seconds
+        self.deadline = time.monotonic() + _START_SECONDS
+        self.timed_out = False
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "clownfish.compute.worker", function, str(memory_bytes)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # libtiff and others complain there about files we report ourselves
+                env=environment,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise WorkerError(f"Cannot start helper processes with {sys.executable}: {error}. {_WITHOUT}") from error
+
+    def check_started(self) -> None:
+        if self._read() is None:
+            code = self._process.wait()
+            raise WorkerError(f"A helper process does not start ({sys.executable}, exit code {code}). {_WITHOUT}")
+
+    def send(self, item: Message) -> None:
+        assert self._process.stdin is not None
+        self.deadline = time.monotonic() + self._timeout_seconds
+        with contextlib.suppress(OSError):  # a dead helper shows when its answer is read
+            write_message(self._process.stdin, item)
+
+    def receive(self) -> Message | None:
+        """Wait for the answer; None if the helper hung (then it was killed) or crashed."""
+        answer = self._read()
+        self.deadline = math.inf
+        return answer
+
+    def _read(self) -> Message | None:
+        assert self._process.stdout is not None
+        return read_message(self._process.stdout)
+
+    def describe_end(self) -> str:
+        code = self._process.wait()
+        if self.timed_out:
+            return f"decoding took longer than {self._timeout_seconds:g} seconds"
+        return f"the decoder crashed on it (exit code {code})"
+
+    def kill_if_late(self) -> None:
+        if time.monotonic() > self.deadline:
+            self.timed_out = True
+            self._process.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+class _Crew(Generic[Result]):
+    """The helpers of one call, a thread for each, and the queue between them and the caller."""
+
+    def __init__(
+        self,
+        items: Sequence[Message],
+        finish: Callable[[Message, Message | WorkerFailure], Result],
+        make_worker: Callable[[], _Worker],
+    ) -> None:
+        self._items = items
+        self._finish = finish
+        self._make_worker = make_worker
+        self._next_index = iter(range(len(items)))
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._results: queue.Queue[Outcome[Result] | BaseException | None] = queue.Queue(maxsize=256)
+        self._workers: set[_Worker] = set()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, num_workers: int) -> None:
+        threading.Thread(target=self._watch, daemon=True).start()
+        for _ in range(num_workers):
+            thread = threading.Thread(target=self._run, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def collect(self) -> Iterator[Outcome[Result]]:
+        num_running = len(self._threads)
+        while num_running:
+            result = self._results.get()
+            if result is None:
+                num_running -= 1
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                yield result
+
+    def stop(self) -> None:
+        self._stopped.set()
+        with self._lock:
+            for worker in self._workers:
+                worker.kill()
+        for thread in self._threads:
+            while thread.is_alive():
+                with contextlib.suppress(queue.Empty):  # a thread may wait for room in the queue
+                    self._results.get_nowait()
+                thread.join(timeout=0.01)
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_WATCH_SECONDS):
+            with self._lock:
+                for worker in self._workers:
+                    worker.kill_if_late()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            if not self._stopped.is_set():
+                self._results.put(error)
+        self._results.put(None)
+
+    def _work(self) -> None:
+        """Keep the helper one item ahead: it works on the next while this thread finishes the last."""
+        worker = self._start_worker()
+        try:
+            index = self._send_next(worker)
+            while index is not None:
+                answer = worker.receive()
+                if self._stopped.is_set():
+                    return
+                if answer is None:
+                    failure = WorkerFailure(worker.describe_end())
+                    self._end_worker(worker)
+                    worker = self._start_worker()
+                following = self._send_next(worker)
+                result = self._finish(self._items[index], failure if answer is None else answer)
+                self._results.put(Outcome(index, result))
+                index = following
+        finally:
+            self._end_worker(worker)
+
+    def _start_worker(self) -> _Worker:
+        worker = self._make_worker()
+        with self._lock:
+            self._workers.add(worker)
+        try:
+            worker.check_started()
+        except WorkerError:
+            self._end_worker(worker)
+            raise
+        return worker
+
+    def _end_worker(self, worker: _Worker) -> None:
+        with self._lock:
+            self._workers.discard(worker)
+        worker.close()
+
+    def _send_next(self, worker: _Worker) -> int | None:
+        with self._lock:
+            index = None if self._stopped.is_set() else next(self._next_index, None)
+        if index is not None:
+            worker.send(self._items[index])
+        return index

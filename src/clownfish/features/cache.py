@@ -1,0 +1,362 @@
+"""Features by content: a photo once seen by a backbone is never decoded for it again.
+
+One SQLite file. SQLite's journal makes it safe under `kill -9` and under several processes at once;
+every row carries a checksum, because a disk can rot and a wrong feature vector would be a lie.
+Keys are the SHA-256 of the file's bytes plus the hash of backbone and preprocessing, so a changed
+photo or setting can never hit. When the file outgrows its limit, the rows longest unused go first.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.errors import ConfigError
+from clownfish.records import Inspection
+
+DEFAULT_MAX_BYTES = 10 << 30
+_FILE_NAME = "features-1.sqlite"
+_BATCH_SECONDS = 1.0
+_BUSY_SECONDS = 60.0
+_SHRINK_TO = 0.8
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    key BLOB PRIMARY KEY,
+    used REAL NOT NULL,
+    size INTEGER NOT NULL,
+    checksum BLOB NOT NULL,
+    inspection TEXT NOT NULL,
+    thumbnail BLOB NOT NULL,
+    features BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entries_used ON entries (used, size);
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What the cache keeps of one photo."""
+
+    inspection: Inspection
+    features: NDArray[np.float32] | None
+    """Shape (num_features,); None for a photo that cannot be decoded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheSummary:
+    """How full the cache is."""
+
+    path: Path
+    num_entries: int
+    num_bytes: int
+    """Size on disk."""
+    max_bytes: int
+
+
+def find_cache_folder() -> Path:
+    """Find where the cache lives: CLOWNFISH_CACHE, or the system's place for caches."""
+    chosen = os.environ.get("CLOWNFISH_CACHE")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("clownfish", appauthor=False)
+
+
+def find_max_bytes() -> int:
+    """Read the limit on the cache's size: CLOWNFISH_CACHE_GB, by default 10.
+
+    Raises:
+        ConfigError: the variable holds no positive number.
+    """
+    text = os.environ.get("CLOWNFISH_CACHE_GB", "")
+    if not text:
+        return DEFAULT_MAX_BYTES
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = -1.0
+    if not gigabytes > 0:
+        raise ConfigError(f"CLOWNFISH_CACHE_GB is {text!r}; it must be a number of gigabytes above 0, such as 10.")
+    return int(gigabytes * (1 << 30))
+
+
+class FeatureCache:
+    """The cache file, opened. Safe to use from several threads and several processes.
+
+    If the folder cannot be written or the disk is full, it goes on without keeping anything and
+    says so in `warning`; if the file is damaged, it starts a new one.
+    """
+
+    def __init__(self, folder: Path | None = None, max_bytes: int | None = None) -> None:
+        """Open the cache, making it if need be.
+
+        Args:
+            folder: where the cache file lies; None for the usual place.
+            max_bytes: limit on the size on disk; None for the usual limit.
+        """
+        self.path = (folder or find_cache_folder()) / _FILE_NAME
+        self.max_bytes = max_bytes or find_max_bytes()
+        self.warning = ""
+        self._lock = threading.RLock()
+        self._pending: list[tuple[object, ...]] = []
+        self._used: list[bytes] = []
+        self._last_commit = time.monotonic()
+        self._connection: sqlite3.Connection | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def get(self, content_hash: str, key: str) -> Entry | None:
+        """Look a photo up.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+            key: what else the features depend on (backbone, preprocessing, view).
+
+        Returns:
+            The entry, or None if it is absent or does not match its checksum.
+        """
+        digest = _make_digest(content_hash, key)
+        with self._lock:
+            row = self._query("SELECT checksum, inspection, thumbnail, features FROM entries WHERE key = ?", digest)
+            if row is None:
+                return None
+            checksum, inspection, thumbnail, features = cast(tuple[bytes, str, bytes, bytes], row)
+            if checksum != _compute_checksum(digest, inspection, thumbnail, features):
+                self._write([("DELETE FROM entries WHERE key = ?", [(digest,)])])
+                return None
+            self._used.append(digest)
+        return _make_entry(content_hash, inspection, thumbnail, features)
+
+    def put(self, key: str, entry: Entry) -> None:
+        """Keep a photo; written together with others about once a second, and by `flush`.
+
+        Args:
+            key: what the features depend on besides the file.
+            entry: what to keep.
+        """
+        digest = _make_digest(entry.inspection.content_hash, key)
+        inspection, thumbnail, features = _take_apart(entry)
+        size = len(inspection) + len(thumbnail) + len(features)
+        checksum = _compute_checksum(digest, inspection, thumbnail, features)
+        with self._lock:
+            self._pending.append((digest, time.time(), size, checksum, inspection, thumbnail, features))
+            if time.monotonic() - self._last_commit > _BATCH_SECONDS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting to be written, and drop the oldest rows if the file is too large."""
+        with self._lock:
+            pending, used = self._pending, self._used
+            self._pending, self._used = [], []
+            self._last_commit = time.monotonic()
+            if pending:
+                self._write([("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", pending)])
+                self._shrink()
+            if used:
+                now = time.time()
+                self._write([("UPDATE entries SET used = ? WHERE key = ?", [(now, digest) for digest in used])])
+
+    def close(self) -> None:
+        """Write what is waiting and close the file."""
+        self.flush()
+        with self._lock:
+            self._close_connection()
+
+    def summarise(self) -> CacheSummary:
+        """Count what the cache holds."""
+        with self._lock:
+            row = self._query("SELECT COUNT(*) FROM entries")
+        return CacheSummary(
+            path=self.path,
+            num_entries=int(row[0]) if row else 0,
+            num_bytes=sum(path.stat().st_size for path in self.path.parent.glob(f"{_FILE_NAME}*")),
+            max_bytes=self.max_bytes,
+        )
+
+    def clear(self) -> int:
+        """Drop everything; returns the number of rows dropped."""
+        with self._lock:
+            num_entries = self.summarise().num_entries
+            self._write([("DELETE FROM entries", [()])])
+            self._give_space_back()
+        return num_entries
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            return self._start_anew()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=32
+        )
+        try:
+            connection.execute("PRAGMA page_size = 16384")  # a row is 12 kB
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # with the write-ahead log, readers never wait; a kill loses at most the last second, never the file
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _query(self, statement: str, *values: object) -> tuple[object, ...] | None:
+        if self._connection is None:
+            return None
+        try:
+            row: tuple[object, ...] | None = self._connection.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            self._handle(error)
+            return None
+        return row
+
+    def _write(self, statements: Iterable[tuple[str, list[tuple[object, ...]]]]) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for statement, rows in statements:
+                self._connection.executemany(statement, rows)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._handle(error)
+
+    def _shrink(self) -> None:
+        if not self._is_large():  # cheap to ask; only then are the rows added up
+            return
+        row = self._query("SELECT TOTAL(size) FROM entries")
+        surplus = float(str(row[0])) - self.max_bytes if row else 0.0
+        if surplus <= 0 or self._connection is None:
+            return
+        surplus += (1 - _SHRINK_TO) * self.max_bytes
+        doomed: list[tuple[object, ...]] = []
+        for digest, size in self._connection.execute("SELECT key, size FROM entries ORDER BY used"):
+            if surplus <= 0:
+                break
+            doomed.append((digest,))
+            surplus -= size
+        self._write([("DELETE FROM entries WHERE key = ?", doomed)])
+        self._give_space_back()
+
+    def _is_large(self) -> bool:
+        try:
+            return self.path.stat().st_size > self.max_bytes
+        except OSError:
+            return False
+
+    def _give_space_back(self) -> None:
+        if self._connection is not None:
+            # where another process is reading, the file shrinks at a later time
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _handle(self, error: sqlite3.Error) -> None:
+        """A damaged file is replaced; anything else (disk full, no permission) ends the keeping."""
+        if _is_damage(error):
+            self._close_connection()
+            try:
+                self._connection = self._start_anew()
+            except (OSError, sqlite3.Error) as further:
+                self._give_up(further)
+        else:
+            self._give_up(error)
+
+    def _start_anew(self) -> sqlite3.Connection:
+        for path in self.path.parent.glob(f"{_FILE_NAME}*"):
+            path.unlink(missing_ok=True)
+        self.warning = f"The feature cache {self.path} was damaged; a new one was started."
+        return self._open()
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without the cache: slower next time, but this run must not fail for it."""
+        self.warning = f"The feature cache {self.path} cannot be used ({error}); nothing is kept for the next run."
+        self._close_connection()
+
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def find_entry(connection: sqlite3.Connection, content_hash: str, key: str) -> bool:
+    """Tell whether a cache file holds a photo, without reading its features.
+
+    Args:
+        connection: to the cache file; read-only is enough.
+        content_hash: SHA-256 of the file, hexadecimal.
+        key: what else the features depend on.
+
+    Returns:
+        True if there is a row, whose checksum `FeatureCache.get` has still to verify.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    digest = _make_digest(content_hash, key)
+    return connection.execute("SELECT 1 FROM entries WHERE key = ?", (digest,)).fetchone() is not None
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    # locked, read-only and disk full are OperationalErrors, which is a kind of DatabaseError too
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def _make_digest(content_hash: str, key: str) -> bytes:
+    return hashlib.sha256(f"{content_hash}/{key}".encode()).digest()
+
+
+def _compute_checksum(digest: bytes, inspection: str, thumbnail: bytes, features: bytes) -> bytes:
+    checksum = hashlib.blake2b(digest, digest_size=16)
+    for part in (inspection.encode(), thumbnail, features):
+        checksum.update(part)
+    return checksum.digest()
+
+
+def _take_apart(entry: Entry) -> tuple[str, bytes, bytes]:
+    inspection = entry.inspection
+    text = json.dumps(
+        [inspection.pixel_hash, inspection.width, inspection.height, inspection.usable, inspection.note]
+    )
+    thumbnail = b"" if inspection.thumbnail is None else inspection.thumbnail.tobytes()
+    return text, thumbnail, b"" if entry.features is None else entry.features.tobytes()
+
+
+def _make_entry(content_hash: str, inspection: str, thumbnail: bytes, features: bytes) -> Entry:
+    pixel_hash, width, height, usable, note = json.loads(inspection)
+    grey = np.frombuffer(thumbnail, np.uint8)
+    side = math.isqrt(len(grey))
+    values = np.frombuffer(features, np.float32)
+    return Entry(
+        inspection=Inspection(
+            content_hash=content_hash,
+            pixel_hash=pixel_hash,
+            width=width,
+            height=height,
+            usable=usable,
+            note=note,
+            thumbnail=grey.reshape(side, side) if len(grey) else None,
+        ),
+        features=values if len(values) else None,
+    )

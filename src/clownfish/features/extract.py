@@ -1,0 +1,149 @@
+"""Photos and a backbone to features: decode in helper processes, run the network in threads.
+
+Each photo is read once: the same bytes give the content hash, the inspection and the features.
+Photos go through the network one at a time, each on one core, several at once. That is as fast as
+batches on a CPU, needs the least memory, and makes a photo's features the same whatever else is in
+the run, so that a run can be repeated to the bit.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from clownfish.compute import Message, WorkerFailure, run_in_workers
+from clownfish.features.cache import Entry, FeatureCache
+from clownfish.features.inspection import inspect_photo
+from clownfish.images import Preprocessing, View
+from clownfish.records import Backbone, Inspection, PhotoFile
+
+def make_session(onnx: bytes) -> onnxruntime.InferenceSession:
+    """Load a graph for use from several threads at once, one core each.
+
+    Args:
+        onnx: the serialised model.
+
+    Returns:
+        The session.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
+def extract_features(
+    photos: Sequence[PhotoFile],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    cache: FeatureCache,
+    *,
+    view: View = "whole",
+    on_photo: Callable[[], None] = lambda: None,
+) -> tuple[list[Inspection], NDArray[np.float32]]:
+    """Inspect every photo and compute its features, taking from the cache what is there.
+
+    Args:
+        photos: what to read.
+        backbone: the network.
+        preprocessing: how photos become the network's input.
+        cache: where features are kept between runs.
+        view: what to show of each photo.
+        on_photo: called once for each photo that is done.
+
+    Returns:
+        One inspection a photo, and the features of the usable ones in the same order, shape
+        (num_usable, num_features).
+    """
+    extractor = _Extractor(backbone, preprocessing, cache, view)
+    inspections: list[Inspection | None] = [None] * len(photos)
+    values = np.empty((len(photos), backbone.num_features), np.float32)
+    positions = []
+    for position, photo in enumerate(photos):
+        if photo.refusal:
+            inspections[position] = Inspection(content_hash="", note=photo.refusal)
+            on_photo()
+        else:
+            positions.append(position)
+    requests = [extractor.make_request(photos[position].path) for position in positions]
+    outcomes = run_in_workers(requests, function="clownfish.features.inspection:inspect_photo", finish=extractor.finish)
+    for outcome in outcomes:
+        position = positions[outcome.index]
+        inspections[position] = outcome.result.inspection
+        if outcome.result.features is not None:
+            values[position] = outcome.result.features
+        on_photo()
+    cache.flush()
+    done = [inspection for inspection in inspections if inspection is not None]
+    return done, _keep_rows(values, [inspection.usable for inspection in done])
+
+
+class _Extractor:
+    """What the threads share: the session (made when first needed), the cache and the cache key."""
+
+    def __init__(self, backbone: Backbone, preprocessing: Preprocessing, cache: FeatureCache, view: View) -> None:
+        self._backbone = backbone
+        self._preprocessing = preprocessing
+        self._cache = cache
+        self._view: View = view
+        self._key = f"{backbone.hash}/{preprocessing.make_key(view)}"
+        self._lock = threading.Lock()
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def make_request(self, path: str) -> Message:
+        return {
+            "path": path,
+            "size": self._preprocessing.size,
+            "resize": self._preprocessing.resize,
+            "view": self._view,
+            "cache": str(self._cache.path),
+            "key": self._key,
+        }
+
+    def finish(self, request: Message, answer: Message | WorkerFailure) -> Entry:
+        if isinstance(answer, WorkerFailure):  # not kept: the next run may have more time or memory
+            return Entry(inspection=Inspection(content_hash="", note=str(answer)), features=None)
+        if answer.get("cached"):
+            entry = self._cache.get(answer["hash"], self._key)
+            if entry is not None:
+                return entry
+            answer = inspect_photo({**request, "cache": ""})  # gone since, or its checksum was wrong
+        entry = self._make_entry(answer)
+        if entry.inspection.content_hash:
+            self._cache.put(self._key, entry)
+        return entry
+
+    def _make_entry(self, answer: Message) -> Entry:
+        if "pixels" not in answer:
+            return Entry(inspection=Inspection(content_hash=answer["hash"], note=answer["note"]), features=None)
+        inspection = Inspection(
+            content_hash=answer["hash"],
+            pixel_hash=answer["pixel_hash"],
+            width=answer["width"],
+            height=answer["height"],
+            usable=True,
+            note=answer["note"],
+            thumbnail=answer["thumbnail"],
+        )
+        return Entry(inspection=inspection, features=self._run_backbone(answer["pixels"]))
+
+    def _run_backbone(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._lock:
+            if self._session is None:
+                self._session = make_session(self._backbone.onnx)
+        values: NDArray[np.float32] = self._session.run(["features"], {"image": pixels[None]})[0][0]
+        return values
+
+
+def _keep_rows(values: NDArray[np.float32], keep: Sequence[bool]) -> NDArray[np.float32]:
+    """Move the kept rows together without a second matrix; the result is a view of the first."""
+    num_kept = 0
+    for row, is_kept in enumerate(keep):
+        if is_kept:
+            if row != num_kept:
+                values[num_kept] = values[row]
+            num_kept += 1
+    return values[:num_kept]

@@ -1,0 +1,348 @@
+"""Bytes of a photo to the pixels a network sees: the one decode path of clownfish.
+
+Training, prediction and export all come through `decode_photo`, so a photo looks the same
+everywhere. Decoding is bounded: an allow-list of formats, a limit on pixels, a limit on the passes
+a progressive JPEG may ask for; time and memory are bounded by the process it runs in (`compute`).
+"""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from clownfish.errors import UnusablePhotoError
+
+Resize = Literal["stretch", "crop", "pad"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+View = Literal["whole", "mirrored", "crop", "mirrored_crop"]
+"""What is shown of a photo: all of it, its mirror image, or a part (for augmentation)."""
+AUGMENTED_VIEWS: tuple[View, ...] = ("mirrored", "crop", "mirrored_crop")
+
+PHOTO_EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .tif .tiff .webp .bmp .dib .gif .heic .heif .hif".split()
+)
+"""File name endings, lower case, that mark a file as a photo."""
+
+MAX_FILE_BYTES = 1_000_000_000
+"""A larger file is no photo."""
+THUMBNAIL_SIZE = 32
+MAX_JPEG_PIXELS = 178_000_000
+"""Just under where Pillow itself refuses; a JPEG is decoded at reduced size, so this costs little memory."""
+MAX_PIXELS = 100_000_000
+"""For formats that have to be decoded at full size: 400 MB as RGBA."""
+MAX_JPEG_SCANS = 200
+"""Ordinary progressive JPEGs have about ten; each further one repeats the work over all pixels."""
+
+_FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF"]
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_CROP_SHARE = 0.8
+_DECODER_VERSION = 1
+"""Raise it whenever the pixels or the inspection of any photo change: it is part of every cache key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocessing:
+    """How a photo becomes the square that the network sees; travels inside the model file."""
+
+    size: int
+    """Side of the square, pixels."""
+    resize: Resize = "stretch"
+    """stretch the whole photo, crop its centre, or pad it with grey to a square."""
+
+    def make_key(self, view: View = "whole") -> str:
+        """Name everything that changes the pixels, for cache keys."""
+        return f"v{_DECODER_VERSION}-{self.size}-{self.resize}-{view}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedPhoto:
+    """The outcome of decoding one photo."""
+
+    pixels: NDArray[np.uint8]
+    """Shape (size, size, 3), RGB."""
+    thumbnail: NDArray[np.uint8]
+    """Shape (32, 32), grey; the whole photo, whatever the preprocessing."""
+    pixel_hash: str
+    width: int
+    """Pixels, after EXIF rotation."""
+    height: int
+    note: str
+    """What had to be converted; "" for an ordinary photo."""
+
+
+def read_photo_file(path: Path) -> bytes:
+    """Read a photo's bytes, within bounds.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The bytes.
+
+    Raises:
+        UnusablePhotoError: the file is absent, not a regular file, too large or not readable.
+    """
+    try:
+        if not path.is_file():
+            raise UnusablePhotoError("the file does not exist" if not path.exists() else "not a regular file")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise UnusablePhotoError(f"the file has {size / 1e9:.1f} GB, more than the {MAX_FILE_BYTES / 1e9:.0f} allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise UnusablePhotoError(f"the file cannot be read: {error.strerror or error}") from error
+
+
+def decode_photo(
+    data: bytes, preprocessing: Preprocessing, *, view: View = "whole", expected_format: str = ""
+) -> DecodedPhoto:
+    """Decode a photo completely and bring it to the network's size.
+
+    Args:
+        data: the whole file.
+        preprocessing: the size and shape wanted.
+        view: what to show of the photo.
+        expected_format: the file name's ending (".jpg"); a different content is noted, not refused.
+
+    Returns:
+        Pixels, thumbnail, hash, size and notes.
+
+    Raises:
+        UnusablePhotoError: the bytes are no photo, are damaged, or ask for too much work.
+    """
+    notes: list[str] = []
+    image = _decode(data, preprocessing, notes)
+    if expected_format:
+        _note_format(image, expected_format, notes)
+    # measured before EXIF rotation and reduction by draft()
+    width, height = image.info["clownfish_size"]
+    upright = _rotate_upright(image)
+    if upright.size != image.size and (upright.width > upright.height) != (image.width > image.height):
+        width, height = height, width
+    rgb = convert_to_rgb(upright, notes)
+    pixel_hash = hashlib.sha256(f"{width}x{height}".encode() + rgb.tobytes()).hexdigest()
+    thumbnail = rgb.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
+    return DecodedPhoto(
+        pixels=prepare_pixels(rgb, preprocessing, view=view, seed=pixel_hash),
+        thumbnail=np.asarray(thumbnail),
+        pixel_hash=pixel_hash,
+        width=width,
+        height=height,
+        note="; ".join(notes),
+    )
+
+
+def prepare_pixels(
+    image: Image.Image, preprocessing: Preprocessing, *, view: View = "whole", seed: str = "0"
+) -> NDArray[np.uint8]:
+    """Bring an upright RGB image to the network's square.
+
+    Args:
+        image: mode RGB, any size.
+        preprocessing: the size and shape wanted.
+        view: what to show of the photo.
+        seed: hexadecimal; decides where a cropped view lies, so that a photo always gives the same view.
+
+    Returns:
+        Shape (size, size, 3), uint8.
+    """
+    if view in ("crop", "mirrored_crop"):
+        image = image.crop(_choose_crop(image.size, int(seed[:8], 16) + (view == "mirrored_crop")))
+    if view in ("mirrored", "mirrored_crop"):
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    size = preprocessing.size
+    if preprocessing.resize == "stretch":
+        return np.asarray(_resize(image, (size, size)))
+    width, height = image.size
+    if preprocessing.resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return np.asarray(_resize(image.crop((left, top, left + side, top + side)), (size, size)))
+    scale = size / max(width, height)
+    inner = _resize(image, (max(1, round(width * scale)), max(1, round(height * scale))))
+    square = Image.new("RGB", (size, size), (127, 127, 127))
+    square.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
+    return np.asarray(square)
+
+
+def convert_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Convert any colour mode that Pillow knows to 8-bit RGB; transparency becomes white.
+
+    Args:
+        image: any mode.
+        notes: what had to be done is appended.
+
+    Returns:
+        Mode RGB, same size.
+
+    Raises:
+        UnusablePhotoError: the mode cannot be converted.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _convert_deep_grey(image, notes)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        if layer.getextrema()[3][0] == 255:  # opaque after all
+            return layer.convert("RGB")
+        notes.append("transparency put on white")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode in ("CMYK", "LAB", "HSV"):
+        notes.append(f"{image.mode} colours converted to RGB")
+    return image.convert("RGB")
+
+
+def _convert_deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
+    """16-bit grey keeps its full scale; 32-bit and float grey has none, so it is stretched."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        notes.append("values that are no numbers set to 0")
+    if image.mode.startswith("I;16"):
+        notes.append("16-bit grey reduced to 8 bits")
+        low, high = 0.0, 65535.0
+    else:
+        low, high = float(values.min()), float(values.max())
+        if image.mode == "I" and low >= 0 and high <= 65535:
+            low, high = 0.0, 65535.0
+        notes.append(f"deep grey from {low:g} to {high:g} reduced to 8 bits")
+    grey = (values - low) * (255.0 / max(high - low, 1e-12))
+    return Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _decode(data: bytes, preprocessing: Preprocessing, notes: list[str]) -> Image.Image:
+    """Open and load, turning everything that a damaged file can cause into one error."""
+    if not data:
+        raise UnusablePhotoError("the file is empty (0 bytes)")
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        return _decode_with(_open_heic, data, preprocessing, notes)
+    return _decode_with(_open, data, preprocessing, notes)
+
+
+def _decode_with(
+    open_image: Callable[[bytes], Image.Image], data: bytes, preprocessing: Preprocessing, notes: list[str]
+) -> Image.Image:
+    try:
+        image = open_image(data)
+        size = image.size
+        _check_work(image, data)
+        _draft(image, preprocessing)
+        image.load()
+    except UnusablePhotoError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnusablePhotoError(f"more than {MAX_JPEG_PIXELS // 1_000_000} million pixels; make it smaller") from error
+    except MemoryError as error:
+        raise UnusablePhotoError("decoding needs more memory than is allowed") from error
+    # Damaged files raise nearly anything, not only OSError: of 6,073 tried, 212 raised ValueError and one SyntaxError.
+    except Exception as error:
+        raise UnusablePhotoError(_explain_damage(data, error)) from error
+    image.info["clownfish_size"] = size
+    return image
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _open_heic(data: bytes) -> Image.Image:
+    try:
+        import pi_heif  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise UnusablePhotoError(
+            "an HEIC photo, which needs the extra 'heic': pip install 'clownfish[heic]'"
+        ) from error
+    image: Image.Image = pi_heif.open_heif(data, convert_hdr_to_8bit=True).to_pillow()
+    image.info.pop("exif", None)  # libheif has turned the pixels upright already
+    return image
+
+
+def _check_work(image: Image.Image, data: bytes) -> None:
+    """Refuse photos whose decoding would take unreasonable work, before it starts."""
+    width, height = image.size
+    is_jpeg = image.format in ("JPEG", "MPO")
+    limit = MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS
+    if width * height > limit:
+        raise UnusablePhotoError(
+            f"{width} x {height} = {width * height / 1e6:.0f} million pixels, more than the {limit // 1_000_000}"
+            f" million allowed for {image.format}; make it smaller"
+        )
+    # 0xFF is always stuffed inside coded data, so this marker is one start of scan (or lies in a thumbnail).
+    if is_jpeg and (num_scans := data.count(b"\xff\xda")) > MAX_JPEG_SCANS:
+        raise UnusablePhotoError(f"a JPEG in {num_scans} passes, more than the {MAX_JPEG_SCANS} allowed; save it anew")
+
+
+def _draft(image: Image.Image, preprocessing: Preprocessing) -> None:
+    """Let libjpeg decode a large JPEG at 1/2, 1/4 or 1/8 size, never below the size needed."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    wanted = preprocessing.size
+    if preprocessing.resize == "pad":
+        scale = wanted / max(image.size)
+        image.draft("RGB", (max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    else:
+        image.draft("RGB", (wanted, wanted))
+
+
+def _rotate_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF raises nearly anything; the pixels are fine without it
+        return image
+
+
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    # Pillow's filters widen with the reduction, which is what antialiases; the gap of 2 only saves time
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _choose_crop(size: tuple[int, int], seed: int) -> tuple[int, int, int, int]:
+    width, height = size
+    crop_width, crop_height = max(1, round(width * _CROP_SHARE)), max(1, round(height * _CROP_SHARE))
+    random = np.random.default_rng(seed)
+    left = int(random.integers(0, width - crop_width + 1))
+    top = int(random.integers(0, height - crop_height + 1))
+    return left, top, left + crop_width, top + crop_height
+
+
+def _note_format(image: Image.Image, expected_format: str, notes: list[str]) -> None:
+    found = "JPEG" if image.format == "MPO" else image.format
+    expected = Image.registered_extensions().get(expected_format.lower())
+    if found and expected and found != expected and {found, expected} != {"BMP", "DIB"}:
+        notes.append(f"{found} data in a {expected_format} file")
+
+
+def _explain_damage(data: bytes, error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        start = data[:16].lstrip()
+        if start[:1] == b"<":
+            return "not a photo: the file holds a web page or other text"
+        return "not a photo, or a format that is not supported (JPEG, PNG, TIFF, WebP, BMP, GIF)"
+    text = str(error).strip().rstrip(".") or type(error).__name__
+    return f"damaged: {text}"
+
+
+def describe_array(array: NDArray[Any]) -> Image.Image:
+    """Wrap an array that a user passed as a photo.
+
+    Args:
+        array: uint8, shape (height, width), (height, width, 3) or (height, width, 4).
+
+    Returns:
+        A Pillow image.
+
+    Raises:
+        UnusablePhotoError: other types or shapes.
+    """
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise UnusablePhotoError(
+            f"an array of {array.dtype} and shape {array.shape}; needed is uint8 of shape (height, width, 3), RGB"
+        )
+    return Image.fromarray(array)

@@ -1,0 +1,178 @@
+"""Photos that must stay together: copies of one photo, and what the user knows to belong together."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.errors import ConfigError, PhotosError
+from clownfish.photos.near_duplicates import find_near_duplicates, label_components
+from clownfish.records import Inspection, PhotoFile
+
+FOLDER = "folder"
+"""The word that groups by second-level folder rather than by a column of the CSV."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conflict:
+    """Two copies of one picture that carry different labels."""
+
+    first: int
+    """Position of the photo."""
+    second: int
+    is_identical: bool
+    """The pixels are the same; otherwise the pictures are only alike."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grouping:
+    """Which photos stay together, and what was noticed on the way."""
+
+    groups: tuple[str, ...]
+    """One name a photo; the user's value where there is one, otherwise taken from the smallest content hash."""
+    original_of: Mapping[int, int]
+    """Position of a copy to the position of the first photo it is a copy of."""
+    conflicts: tuple[Conflict, ...]
+
+
+def read_user_groups(photos: Sequence[PhotoFile], *, group_by: str = "", group_regex: str = "") -> list[str]:
+    """Find what the user knows about which photos belong together.
+
+    Args:
+        photos: the photos.
+        group_by: a column of the CSV, or "folder" for the second-level folder; "" for none.
+        group_regex: a regular expression searched in the relative path; its groups, or else the whole match,
+            name the group. "" for none.
+
+    Returns:
+        One name a photo; "" where nothing is known.
+
+    Raises:
+        ConfigError: the regular expression is not one.
+        PhotosError: there is no such column, no second-level folder, or no match at all.
+    """
+    names = [""] * len(photos)
+    problems = []
+    if group_by == FOLDER and not any(FOLDER in photo.columns for photo in photos[:1]):
+        names = [_name_second_folder(photo) for photo in photos]
+        if not any(names):
+            problems.append(
+                "--group-by folder needs folders inside the class folders (CLASS/GROUP/photo.jpg), but there are none."
+            )
+    elif group_by:
+        columns = sorted(photos[0].columns) if photos else []
+        if group_by not in columns:
+            found = f"its columns are {', '.join(columns)}" if columns else "there is no CSV with further columns"
+            problems.append(f"--group-by {group_by}: there is no such column; {found}. Give one of them, or 'folder'.")
+        else:
+            names = [f"{group_by}={photo.columns[group_by]}" if photo.columns[group_by] else "" for photo in photos]
+    if group_regex:
+        matches = [_match_name(pattern, photo) for pattern in [_compile(group_regex)] for photo in photos]
+        if not any(matches):
+            example = photos[0].file if photos else ""
+            problems.append(f"--group-regex {group_regex!r} matches none of the file names (such as {example!r}).")
+        names = [" ".join(filter(None, both)) for both in zip(names, matches, strict=True)]
+    if problems:
+        raise PhotosError(problems)
+    return names
+
+
+def group_photos(
+    photos: Sequence[PhotoFile], inspections: Sequence[Inspection], user_groups: Sequence[str]
+) -> Grouping:
+    """Join copies and the user's groups into groups.
+
+    Args:
+        photos: the usable photos.
+        inspections: one a photo, with thumbnail and hashes.
+        user_groups: one name a photo, "" where nothing is known.
+
+    Returns:
+        The groups.
+    """
+    identical = _pair_equals([inspection.content_hash for inspection in inspections])
+    identical += _pair_equals([inspection.pixel_hash for inspection in inspections])
+    thumbnails = np.stack([inspection.thumbnail for inspection in inspections if inspection.thumbnail is not None])
+    alike = [(int(first), int(second)) for first, second in find_near_duplicates(thumbnails)]
+    copies = label_components(len(photos), _stack_pairs(identical + alike))
+    everything = label_components(len(photos), _stack_pairs(identical + alike + _pair_equals(user_groups)))
+    return Grouping(
+        groups=tuple(_name_groups(everything, inspections, user_groups)),
+        original_of=_find_originals(copies),
+        conflicts=tuple(_find_conflicts(photos, inspections, copies)),
+    )
+
+
+def _name_second_folder(photo: PhotoFile) -> str:
+    parts = PurePosixPath(photo.file).parts
+    return f"{FOLDER}={parts[1]}" if len(parts) > 2 else ""
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"--group-regex {pattern!r} is not a regular expression: {error}.") from error
+
+
+def _match_name(pattern: re.Pattern[str], photo: PhotoFile) -> str:
+    match = pattern.search(photo.file)
+    if match is None:
+        return ""
+    return "regex=" + " ".join(part for part in match.groups() or (match.group(),) if part)
+
+
+def _pair_equals(values: Sequence[str]) -> list[tuple[int, int]]:
+    """Pair each photo with the first that has the same value; "" equals nothing."""
+    first: dict[str, int] = {}
+    return [(first.setdefault(value, position), position) for position, value in enumerate(values) if value]
+
+
+def _stack_pairs(pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _name_groups(
+    components: NDArray[np.int64], inspections: Sequence[Inspection], user_groups: Sequence[str]
+) -> list[str]:
+    names: dict[int, str] = {}
+    for component, user_group in zip(components.tolist(), user_groups, strict=True):
+        if user_group:
+            names[component] = min(names.get(component, user_group), user_group)
+    hashes: dict[int, str] = {}
+    for component, inspection in zip(components.tolist(), inspections, strict=True):
+        hashes[component] = min(hashes.get(component, inspection.content_hash), inspection.content_hash)
+    return [names.get(component) or hashes[component][:16] for component in components.tolist()]
+
+
+def _find_originals(copies: NDArray[np.int64]) -> dict[int, int]:
+    first: dict[int, int] = {}
+    originals = {}
+    for position, component in enumerate(copies.tolist()):
+        if first.setdefault(component, position) != position:
+            originals[position] = first[component]
+    return originals
+
+
+def _find_conflicts(
+    photos: Sequence[PhotoFile], inspections: Sequence[Inspection], copies: NDArray[np.int64]
+) -> Iterable[Conflict]:
+    """For each photo, the first copy of it that carries another label."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for position, component in enumerate(copies.tolist()):
+        members[component].append(position)
+    for component in members.values():
+        if len({photos[position].label for position in component}) < 2:
+            continue
+        for second in component:
+            rivals = [first for first in component if photos[first].label != photos[second].label]
+            twins = [first for first in rivals if _are_identical(inspections[first], inspections[second])]
+            yield Conflict(first=(twins or rivals)[0], second=second, is_identical=bool(twins))
+
+
+def _are_identical(first: Inspection, second: Inspection) -> bool:
+    return first.content_hash == second.content_hash or first.pixel_hash == second.pixel_hash

@@ -1,0 +1,288 @@
+"""Find the photos and their labels, in a folder or by a CSV, without opening any."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from clownfish.errors import PhotosError
+from clownfish.images import PHOTO_EXTENSIONS
+from clownfish.photos.labels import find_label_problems, find_size_problems
+from clownfish.records import PhotoFile
+
+_SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"})
+_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_CSV_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scan:
+    """What was found."""
+
+    photos: tuple[PhotoFile, ...]
+    """In the order of their names, or of the CSV's rows."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Number of other files, by file name ending."""
+    loose_files: tuple[str, ...] = ()
+    """Photos that lie in the folder itself, in no class."""
+    empty_classes: tuple[str, ...] = ()
+    """Folders without any photo."""
+    columns: tuple[str, ...] = ()
+    """Names of the CSV's further columns."""
+
+
+def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None) -> Scan:
+    """Find photos with labels: one folder a class, or a CSV with the columns "file" and "label".
+
+    Args:
+        place: a folder or a CSV file.
+        photos_folder: what a CSV's file names are relative to; None for the CSV's own folder.
+
+    Returns:
+        What was found; at least two classes of at least one photo.
+
+    Raises:
+        PhotosError: lists everything that keeps these photos from being used.
+    """
+    if not place.exists():
+        raise PhotosError([_describe_absence(place)])
+    if place.is_dir():
+        scan = _scan_folder(place)
+        problems = _find_folder_problems(scan, place)
+    else:
+        scan, problems = _scan_csv(place, photos_folder or place.parent, needs_labels=True)
+    problems += find_label_problems({photo.label for photo in scan.photos if photo.label})
+    if scan.photos and not problems:
+        # how many of each class are usable is known after decoding; that there are two classes is known now
+        problems += [
+            problem
+            for problem in find_size_problems([photo.label for photo in scan.photos if photo.label], str(place))
+            if problem.startswith("All ")
+        ]
+    if problems:
+        raise PhotosError(problems)
+    return scan
+
+
+def scan_photos(place: Path, *, photos_folder: Path | None = None) -> Iterator[PhotoFile]:
+    """Find photos to classify, one after another: a photo, a folder of any depth, or a CSV with a column "file".
+
+    Args:
+        place: a photo, a folder or a CSV file.
+        photos_folder: what a CSV's file names are relative to; None for the CSV's own folder.
+
+    Yields:
+        The photos; labels are "" where none is known.
+
+    Raises:
+        PhotosError: the place does not exist, or the CSV cannot be used.
+    """
+    if not place.exists():
+        raise PhotosError([_describe_absence(place)])
+    if place.is_dir():
+        for kind, photo in _walk(place):
+            if kind == "photo":
+                yield photo
+    elif place.suffix.lower() in _CSV_ENDINGS:
+        scan, problems = _scan_csv(place, photos_folder or place.parent, needs_labels=False)
+        if problems:
+            raise PhotosError(problems)
+        yield from scan.photos
+    else:
+        yield PhotoFile(file=place.name, path=str(place), label="")
+
+
+def _describe_absence(place: Path) -> str:
+    parent = place.parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    return f"There is no folder or file {place}. What exists is {parent.resolve()}. Check the spelling."
+
+
+def _scan_folder(root: Path) -> Scan:
+    photos: list[PhotoFile] = []
+    loose: list[str] = []
+    skipped: Counter[str] = Counter()
+    folders: set[str] = set()
+    for kind, photo in _walk(root):
+        parts = PurePosixPath(photo.file).parts
+        if kind == "folder":
+            folders.add(parts[0])
+        elif kind == "other":
+            skipped[PurePosixPath(photo.file).suffix.lower() or "no ending"] += 1
+        elif len(parts) == 1:
+            loose.append(photo.file)
+        else:
+            photos.append(replace(photo, label=parts[0]))
+    empty = sorted(folders - {photo.label for photo in photos})
+    return Scan(photos=tuple(photos), skipped=dict(skipped), loose_files=tuple(loose), empty_classes=tuple(empty))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, PhotoFile]]:
+    """All of a folder in the order of names, as ("photo" | "other" | "folder", file relative to the root)."""
+    real_root = os.path.realpath(root)
+    pending = [""]
+    while pending:
+        relative = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, relative)) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            refusal = f"the folder cannot be opened: {error.strerror or error}"
+            yield "photo", PhotoFile(file=relative, path=str(root / relative), label="", refusal=refusal)
+            continue
+        subfolders = []
+        for entry in entries:
+            file = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_NAMES:
+                continue
+            refusal = _refuse_link(entry, real_root) if entry.is_symlink() else ""
+            if entry.is_dir() and not refusal:
+                subfolders.append(file)
+                if not relative:
+                    yield "folder", PhotoFile(file=file, path=entry.path, label="")
+                continue
+            is_photo = os.path.splitext(entry.name)[1].lower() in PHOTO_EXTENSIONS or bool(refusal)
+            yield "photo" if is_photo else "other", PhotoFile(file=file, path=entry.path, label="", refusal=refusal)
+        pending.extend(reversed(subfolders))
+
+
+def _refuse_link(entry: os.DirEntry[str], real_root: str) -> str:
+    """Why a symbolic link must not be followed; "" if it may be."""
+    target = os.path.realpath(entry.path)
+    if not os.path.exists(target):
+        return "a link that leads nowhere"
+    if os.path.commonpath([real_root, target]) != real_root:
+        return f"a link out of the photo folder, to {target}; copy the photo here to use it"
+    if os.path.isdir(target):
+        return f"a link to the folder {os.path.relpath(target, real_root)}, whose photos are found there already"
+    return ""
+
+
+def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
+    if not scan.photos:
+        if scan.loose_files:
+            return [
+                f"The {len(scan.loose_files)} photos of {root} lie in no class (the first is {scan.loose_files[0]!r})."
+                " Make one folder a class inside it and move the photos there, or give a CSV with the columns file,label."
+            ]
+        others = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
+        found = f"only {others}" if others else "nothing"
+        return [f"There is no photo in {root} (found {found}). Photos end in {_list_extensions()}."]
+    problems = [
+        f"The class folder {name!r} holds no photo. Add photos or remove the folder." for name in scan.empty_classes
+    ]
+    labels = {photo.label for photo in scan.photos}
+    if len(labels) > 1 and {label.lower() for label in labels} <= _SPLIT_NAMES:
+        problems.append(
+            f"The folders of {root} are {', '.join(sorted(labels))}: parts of a split, not classes. Put all photos of a"
+            " class into one folder (clownfish splits them itself), or give a CSV with the columns file,label,split"
+            " and --split-column split."
+        )
+    if len(labels) == 1 and (inner := _find_inner_classes(scan)):
+        problems.append(
+            f"{root} holds only the folder {inner!r}, which holds the classes. Give that folder instead: {root / inner}"
+        )
+    return problems
+
+
+def _find_inner_classes(scan: Scan) -> str:
+    deep = {PurePosixPath(photo.file).parts[1] for photo in scan.photos if len(PurePosixPath(photo.file).parts) > 2}
+    return scan.photos[0].label if len(deep) > 1 else ""
+
+
+def _list_extensions() -> str:
+    return ", ".join(sorted(PHOTO_EXTENSIONS))
+
+
+def _scan_csv(path: Path, folder: Path, *, needs_labels: bool) -> tuple[Scan, list[str]]:
+    """Read file names, labels and metadata; problems are returned, so that they can be reported together."""
+    nothing = Scan(photos=())
+    try:
+        text = _decode_text(path.read_bytes())
+    except OSError as error:
+        return nothing, [f"The file {path} cannot be read: {error.strerror or error}."]
+    if "\0" in text or path.suffix.lower() in PHOTO_EXTENSIONS:
+        return nothing, [f"{path} is neither a folder nor a CSV. Give the folder that holds one folder a class."]
+    rows = _read_rows(text)
+    header = [name.strip() for name in next(rows, [])]
+    if not header or not any(header):
+        return nothing, [f"The CSV {path} is empty. Needed is a first line: file,label"]
+    needed = ["file", "label"] if needs_labels else ["file"]
+    names = [name.lower() for name in header]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        return nothing, [
+            f"The CSV {path} has no column {' and no column '.join(map(repr, missing))}; its columns are"
+            f" {', '.join(map(repr, header[:20]))}. Rename the columns in its first line."
+        ]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        return nothing, [f"The CSV {path} has several columns called {', '.join(map(repr, repeated))}. Rename them."]
+    if not folder.is_dir():
+        return nothing, [f"There is no folder {folder}, which the file names in {path} should be relative to."]
+    records = [dict(zip(header, row + [""] * (len(header) - len(row)), strict=False)) for row in rows if any(row)]
+    if not records:
+        return nothing, [f"The CSV {path} has a first line but no rows. Add one row a photo."]
+    return _make_csv_photos(records, header, names, folder, path)
+
+
+def _make_csv_photos(
+    records: list[dict[str, str]], header: list[str], names: list[str], folder: Path, path: Path
+) -> tuple[Scan, list[str]]:
+    file_column = header[names.index("file")]
+    label_column = header[names.index("label")] if "label" in names else ""
+    further = tuple(name for name in header if name not in (file_column, label_column))
+    photos: dict[str, PhotoFile] = {}
+    contradictions = []
+    for record in records:
+        file = record[file_column].strip()
+        label = record[label_column].strip() if label_column else ""
+        columns = {name: record[name].strip() for name in further}
+        photo = _locate(file, label, columns, folder, needs_label=bool(label_column))
+        earlier = photos.get(photo.file)
+        if earlier is None:
+            photos[photo.file] = photo
+        elif earlier.label != label:
+            contradictions.append(f"{file} ({earlier.label}, {label})")
+    problems = []
+    if contradictions:
+        problems.append(
+            f"The CSV {path} gives {len(contradictions)} files two labels: {', '.join(contradictions[:5])}. Keep one."
+        )
+    return Scan(photos=tuple(photos.values()), columns=further), problems
+
+
+def _locate(file: str, label: str, columns: dict[str, str], folder: Path, *, needs_label: bool) -> PhotoFile:
+    path = folder / file
+    if "\\" in file and not path.exists():  # a CSV written on Windows
+        file = file.replace("\\", "/")
+        path = folder / file
+    refusal = ""
+    if not file:
+        refusal = "the row of the CSV names no file"
+    elif not path.exists():
+        refusal = f"there is no such file in {folder}"
+    elif needs_label and not label:
+        refusal = "the row of the CSV has no label"
+    return PhotoFile(file=file, path=str(path), label=label, columns=columns, refusal=refusal)
+
+
+def _decode_text(data: bytes) -> str:
+    """UTF-8 with or without a byte order mark, UTF-16 as Excel's "Unicode text", else Windows' Latin-1."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def _read_rows(text: str) -> Iterator[list[str]]:
+    first_line = text.partition("\n")[0]
+    # Excel writes semicolons where the comma is the decimal sign
+    delimiter = max(",;\t", key=first_line.count)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

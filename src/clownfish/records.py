@@ -1,0 +1,100 @@
+"""Frozen records that pass between the stages; data only, no decisions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Part = Literal["train", "validation", "test", ""]
+"""Where a photo is used; "" for a photo that is not used at all."""
+
+PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoFile:
+    """One photo as it was found, before anybody looked inside."""
+
+    file: str
+    """Path relative to the photo folder, with forward slashes on every system."""
+    path: str
+    """Where to read it."""
+    label: str
+    """Class name; "" where a CSV row has none."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Further columns of the user's CSV, as text."""
+    refusal: str = ""
+    """Why the file must not be opened (a link out of the folder, a missing file); "" for most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """What one full decode of a photo told."""
+
+    content_hash: str
+    """SHA-256 of the file's bytes, hexadecimal; "" where the file could not be read at all."""
+    pixel_hash: str = ""
+    """SHA-256 of the decoded pixels, hexadecimal."""
+    width: int = 0
+    """Pixels, after EXIF rotation."""
+    height: int = 0
+    """Pixels, after EXIF rotation."""
+    usable: bool = False
+    note: str = ""
+    """Why the photo is unusable, or what had to be converted; "" for an ordinary photo."""
+    thumbnail: NDArray[np.uint8] | None = None
+    """Grey levels of shape (32, 32), the whole photo squeezed to a square; None if unusable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbone:
+    """A pre-trained network without its last layer, ready to run."""
+
+    name: str
+    input_size: int
+    """Side of the square input, pixels."""
+    num_features: int
+    num_parameters: int
+    """Weights and biases in the graph, batch normalisation folded in."""
+    feature_set: str
+    """Which parts of the network the feature vector is made of."""
+    onnx: bytes
+    """Graph: "image" uint8 (batch, size, size, 3) to "features" float32 (batch, num_features)."""
+    hash: str
+    """SHA-256 of `onnx`, hexadecimal; part of every cache key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Features:
+    """The usable photos as numbers."""
+
+    values: NDArray[np.float32]
+    """Shape (num_usable, num_features)."""
+    views: NDArray[np.float32] | None
+    """Augmented views, shape (num_usable, num_views, num_features); None without augmentation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """A linear layer on top of the features; what training makes."""
+
+    weights: NDArray[np.float32]
+    """Shape (num_features, num_classes); applies to raw features, the scaling is folded in."""
+    bias: NDArray[np.float32]
+    """Shape (num_classes,)."""
+
+    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Apply the layer and the softmax.
+
+        Args:
+            features: shape (num_photos, num_features).
+
+        Returns:
+            Shape (num_photos, num_classes); rows sum to 1.
+        """
+        logits = (features @ self.weights + self.bias).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        return logits / logits.sum(axis=1, keepdims=True)
