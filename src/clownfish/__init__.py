@@ -1,1 +1,62 @@
-"""clownfish."""
+"""A folder of labelled photos goes in; a classifier comes out, with the truth about how good it is.
+
+    import clownfish
+
+    run = clownfish.train("photos")            # one folder a class
+    run.metrics["cross_validated"]["accuracy"]
+    run.classifier.predict("new.jpg").label
+
+The names below are all there is to the public interface. They are imported when first used, so that
+`import clownfish` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clownfish.api import evaluate as evaluate
+    from clownfish.api import predict as predict
+    from clownfish.api import train as train
+    from clownfish.errors import BackboneError as BackboneError
+    from clownfish.errors import ClownfishError as ClownfishError
+    from clownfish.errors import ConfigError as ConfigError
+    from clownfish.errors import ModelFileError as ModelFileError
+    from clownfish.errors import OutputError as OutputError
+    from clownfish.errors import PhotosError as PhotosError
+    from clownfish.errors import UnusablePhotoError as UnusablePhotoError
+    from clownfish.pipeline.evaluate import Evaluation as Evaluation
+    from clownfish.pipeline.run import Run as Run
+    from clownfish.prediction.classifier import Classifier as Classifier
+    from clownfish.prediction.classifier import Prediction as Prediction
+    from clownfish.prediction.classifier import load_classifier as load
+
+_HOMES = {
+    "BackboneError": "clownfish.errors",
+    "Classifier": "clownfish.prediction.classifier",
+    "ClownfishError": "clownfish.errors",
+    "ConfigError": "clownfish.errors",
+    "Evaluation": "clownfish.pipeline.evaluate",
+    "ModelFileError": "clownfish.errors",
+    "OutputError": "clownfish.errors",
+    "PhotosError": "clownfish.errors",
+    "Prediction": "clownfish.prediction.classifier",
+    "Run": "clownfish.pipeline.run",
+    "UnusablePhotoError": "clownfish.errors",
+    "evaluate": "clownfish.api",
+    "load": "clownfish.prediction.classifier:load_classifier",
+    "predict": "clownfish.api",
+    "train": "clownfish.api",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 (a list of names, only made from the table above)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        module, _, attribute = _HOMES[name].partition(":")
+        return getattr(importlib.import_module(module), attribute or name)
+    raise AttributeError(f"module 'clownfish' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -32,6 +32,8 @@ PHOTO_EXTENSIONS = frozenset(
 MAX_FILE_BYTES = 1_000_000_000
 """A larger file is no photo."""
 THUMBNAIL_SIZE = 32
+PREVIEW_SIZE = 160
+"""Longest side of the pictures in a report, pixels."""
 MAX_JPEG_PIXELS = 178_000_000
 """Just under where Pillow itself refuses; a JPEG is decoded at reduced size, so this costs little memory."""
 MAX_PIXELS = 100_000_000
@@ -137,6 +139,41 @@ def decode_photo(
     )
 
 
+def decode_file(
+    path: Path, preprocessing: Preprocessing, *, view: View = "whole", is_known: Callable[[str], bool] = lambda _: False
+) -> dict[str, Any]:
+    """Read, hash and decode one photo, for use in a helper process.
+
+    Args:
+        path: the photo.
+        preprocessing: the size and shape wanted.
+        view: what to show of the photo.
+        is_known: called with the SHA-256 of the file; if it says yes, nothing is decoded.
+
+    Returns:
+        "hash" (SHA-256, hexadecimal; "" if the file could not be read), and then one of: "known"; "note" alone
+        if the photo is unusable; "note", "pixel_hash", "width", "height", "thumbnail" and "pixels".
+    """
+    content_hash = ""
+    try:
+        data = read_photo_file(path)
+        content_hash = hashlib.sha256(data).hexdigest()
+        if is_known(content_hash):
+            return {"hash": content_hash, "known": True}
+        photo = decode_photo(data, preprocessing, view=view, expected_format=path.suffix)
+    except UnusablePhotoError as error:
+        return {"hash": content_hash, "note": str(error)}
+    return {
+        "hash": content_hash,
+        "pixel_hash": photo.pixel_hash,
+        "width": photo.width,
+        "height": photo.height,
+        "note": photo.note,
+        "thumbnail": photo.thumbnail,
+        "pixels": photo.pixels,
+    }
+
+
 def prepare_pixels(
     image: Image.Image, preprocessing: Preprocessing, *, view: View = "whole", seed: str = "0"
 ) -> NDArray[np.uint8]:
@@ -168,6 +205,45 @@ def prepare_pixels(
     square = Image.new("RGB", (size, size), (127, 127, 127))
     square.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
     return np.asarray(square)
+
+
+def prepare_image(image: Image.Image | NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Bring a photo that is in memory already to the network's square.
+
+    Args:
+        image: a Pillow image of any mode, or an array as `wrap_array` takes it.
+        preprocessing: the size and shape wanted.
+
+    Returns:
+        Shape (size, size, 3), uint8, RGB.
+
+    Raises:
+        UnusablePhotoError: the array or the colour mode is no photo.
+    """
+    if not isinstance(image, Image.Image):
+        image = wrap_array(image)
+    return prepare_pixels(convert_to_rgb(_rotate_upright(image), []), preprocessing)
+
+
+def make_preview(path: Path) -> bytes:
+    """Make a small JPEG of a photo, for people to look at.
+
+    Args:
+        path: a photo that was decoded before.
+
+    Returns:
+        JPEG data, longest side `PREVIEW_SIZE` pixels; b"" if the photo cannot be read any more.
+    """
+    try:
+        image = _decode(read_photo_file(path), Preprocessing(size=PREVIEW_SIZE, resize="pad"), [])
+        rgb = convert_to_rgb(_rotate_upright(image), [])
+    except UnusablePhotoError:
+        return b""
+    scale = PREVIEW_SIZE / max(rgb.size)
+    small = _resize(rgb, (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale))))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def convert_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
@@ -329,7 +405,7 @@ def _explain_damage(data: bytes, error: Exception) -> str:
     return f"damaged: {text}"
 
 
-def describe_array(array: NDArray[Any]) -> Image.Image:
+def wrap_array(array: NDArray[Any]) -> Image.Image:
     """Wrap an array that a user passed as a photo.
 
     Args:

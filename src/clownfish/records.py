@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Part = Literal["train", "validation", "test", ""]
 """Where a photo is used; "" for a photo that is not used at all."""
 
+_CHUNK_ROWS = 4096
+
 PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
 
 
@@ -67,16 +69,6 @@ class Backbone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Features:
-    """The usable photos as numbers."""
-
-    values: NDArray[np.float32]
-    """Shape (num_usable, num_features)."""
-    views: NDArray[np.float32] | None
-    """Augmented views, shape (num_usable, num_views, num_features); None without augmentation."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
     """A linear layer on top of the features; what training makes."""
 
@@ -97,4 +89,69 @@ class Head:
         logits = (features @ self.weights + self.bias).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         np.exp(logits, out=logits)
-        return logits / logits.sum(axis=1, keepdims=True)
+        logits /= logits.sum(axis=1, keepdims=True)
+        return logits
+
+    def predict_rows(self, features: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Like `predict_probabilities` for some rows of a large matrix, without copying them all at once.
+
+        Args:
+            features: shape (num_photos, num_features).
+            rows: which ones.
+
+        Returns:
+            Shape (len(rows), num_classes).
+        """
+        probabilities = np.empty((len(rows), len(self.bias)))
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            chunk = rows[start : start + _CHUNK_ROWS]
+            probabilities[start : start + len(chunk)] = self.predict_probabilities(features[chunk])
+        return probabilities
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Photo:
+    """One photo after inspection and grouping: a row of photos.csv without its part."""
+
+    file: str
+    path: str
+    label: str
+    columns: Mapping[str, str]
+    content_hash: str
+    """SHA-256 of the file, hexadecimal; "" if it could not be read."""
+    group: str
+    """Name of the group; "" for an unusable photo."""
+    width: int
+    """Pixels, after EXIF rotation; 0 for an unusable photo."""
+    height: int
+    status: Literal["used", "unusable", "left out"]
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalog:
+    """All photos that were found, and which of them are used."""
+
+    photos: tuple[Photo, ...]
+    classes: tuple[str, ...]
+    """Names of the classes in use, sorted; a label's position is its number everywhere."""
+    used: NDArray[np.int64]
+    """Positions in `photos`, shape (num_used,)."""
+    feature_rows: NDArray[np.int64]
+    """Row of each used photo in the feature matrix of the usable ones, shape (num_used,)."""
+    labels: NDArray[np.int64]
+    """Class number of each used photo, shape (num_used,)."""
+    num_label_conflicts: int
+    """Pairs of copies of one picture that carry different labels."""
+    notes: tuple[str, ...]
+    """What the user should know: conflicts, copies, classes left out."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Group of each used photo."""
+        return [self.photos[position].group for position in self.used]
+
+    @property
+    def label_names(self) -> list[str]:
+        """Class name of each used photo."""
+        return [self.photos[position].label for position in self.used]

@@ -39,11 +39,11 @@ class _Tensor:
     def to_array(self) -> NDArray[Any]:
         values = self.storage.values[self.offset :]
         span = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        if span >= len(values) or min(self.strides, default=0) < 0:
+        if self.offset < 0 or span >= len(values) or min(self.strides, default=0) < 0:
             raise BackboneError("The weights file is damaged: a tensor reaches beyond its storage.")
         byte_strides = [stride * values.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(values, self.shape, byte_strides, writeable=False)
-        return np.ascontiguousarray(view)
+        return np.array(view, order="C")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -90,9 +90,11 @@ def read_state_dict(data: bytes) -> dict[str, NDArray[Any]]:
         keys = unpickler.load()
         for key in keys:
             _fill_storage(unpickler.storages[key], file)
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        return {name: tensor.to_array() for name, tensor in tensors.items()}
+    except BackboneError:
+        raise
+    except Exception as error:  # a damaged pickle raises nearly anything, MemoryError and OverflowError among it
         raise BackboneError(f"The weights file cannot be read: {error}.") from error
-    return {name: tensor.to_array() for name, tensor in tensors.items()}
 
 
 def _fill_storage(storage: _Storage, file: BytesIO) -> None:

@@ -7,6 +7,7 @@ with the next item; both release Python's global lock, so all cores are used.
 """
 
 import contextlib
+import itertools
 import math
 import os
 import queue
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def _choose_num_workers() -> int:
 
 
 def run_in_workers(
-    items: Sequence[Message],
+    items: Iterable[Message],
     *,
     function: str,
     finish: Callable[[Message, Message | WorkerFailure], Result],
@@ -88,7 +89,7 @@ def run_in_workers(
     """Call a function on every item in helper processes, then `finish` on every answer in threads.
 
     Args:
-        items: the requests; values that JSON can hold, and numpy arrays.
+        items: the requests; values that JSON can hold, and numpy arrays. Taken as they are needed.
         function: "package.module:function", called in a helper with an item, returns a message.
         finish: called in a thread of this process with the item and its answer, or with the failure
             that says why there is none.
@@ -104,15 +105,17 @@ def run_in_workers(
         WorkerError: the helpers cannot be started.
     """
     if num_workers is None:
-        num_workers = min(_choose_num_workers(), max(1, len(items)))
+        num_workers = _choose_num_workers()
     if num_workers == 0:
         call = find_function(function)
         for index, item in enumerate(items):
             yield Outcome(index, finish(item, call(item)))
         return
-    crew = _Crew(items, finish, lambda: _Worker(function, timeout_seconds, memory_bytes))
+    remaining = iter(items)
+    first = list(itertools.islice(remaining, num_workers))  # no more helpers than items
+    crew = _Crew(itertools.chain(first, remaining), finish, lambda: _Worker(function, timeout_seconds, memory_bytes))
     try:
-        crew.start(num_workers)
+        crew.start(len(first))
         yield from crew.collect()
     finally:
         crew.stop()
@@ -216,14 +219,13 @@ class _Crew(Generic[Result]):
 
     def __init__(
         self,
-        items: Sequence[Message],
+        items: Iterable[Message],
         finish: Callable[[Message, Message | WorkerFailure], Result],
         make_worker: Callable[[], _Worker],
     ) -> None:
-        self._items = items
+        self._items = enumerate(items)
         self._finish = finish
         self._make_worker = make_worker
-        self._next_index = iter(range(len(items)))
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._results: queue.Queue[Outcome[Result] | BaseException | None] = queue.Queue(maxsize=256)
@@ -277,8 +279,8 @@ class _Crew(Generic[Result]):
         """Keep the helper one item ahead: it works on the next while this thread finishes the last."""
         worker = self._start_worker()
         try:
-            index = self._send_next(worker)
-            while index is not None:
+            current = self._send_next(worker)
+            while current is not None:
                 answer = worker.receive()
                 if self._stopped.is_set():
                     return
@@ -287,9 +289,9 @@ class _Crew(Generic[Result]):
                     self._end_worker(worker)
                     worker = self._start_worker()
                 following = self._send_next(worker)
-                result = self._finish(self._items[index], failure if answer is None else answer)
-                self._results.put(Outcome(index, result))
-                index = following
+                index, item = current
+                self._results.put(Outcome(index, self._finish(item, failure if answer is None else answer)))
+                current = following
         finally:
             self._end_worker(worker)
 
@@ -309,9 +311,9 @@ class _Crew(Generic[Result]):
             self._workers.discard(worker)
         worker.close()
 
-    def _send_next(self, worker: _Worker) -> int | None:
+    def _send_next(self, worker: _Worker) -> tuple[int, Message] | None:
         with self._lock:
-            index = None if self._stopped.is_set() else next(self._next_index, None)
-        if index is not None:
-            worker.send(self._items[index])
-        return index
+            numbered = None if self._stopped.is_set() else next(self._items, None)
+        if numbered is not None:
+            worker.send(numbered[1])
+        return numbered

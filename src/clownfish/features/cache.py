@@ -31,6 +31,11 @@ _BATCH_SECONDS = 1.0
 _BUSY_SECONDS = 60.0
 _SHRINK_TO = 0.8
 
+_PREVIEW_KEY = "preview-1"
+
+_Row = tuple[str, bytes, bytes]
+"""Inspection as JSON, thumbnail, and features or another picture."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     key BLOB PRIMARY KEY,
@@ -131,17 +136,8 @@ class FeatureCache:
         Returns:
             The entry, or None if it is absent or does not match its checksum.
         """
-        digest = _make_digest(content_hash, key)
-        with self._lock:
-            row = self._query("SELECT checksum, inspection, thumbnail, features FROM entries WHERE key = ?", digest)
-            if row is None:
-                return None
-            checksum, inspection, thumbnail, features = cast(tuple[bytes, str, bytes, bytes], row)
-            if checksum != _compute_checksum(digest, inspection, thumbnail, features):
-                self._write([("DELETE FROM entries WHERE key = ?", [(digest,)])])
-                return None
-            self._used.append(digest)
-        return _make_entry(content_hash, inspection, thumbnail, features)
+        row = self._get_row(_make_digest(content_hash, key))
+        return None if row is None else _make_entry(content_hash, *row)
 
     def put(self, key: str, entry: Entry) -> None:
         """Keep a photo; written together with others about once a second, and by `flush`.
@@ -150,12 +146,46 @@ class FeatureCache:
             key: what the features depend on besides the file.
             entry: what to keep.
         """
-        digest = _make_digest(entry.inspection.content_hash, key)
-        inspection, thumbnail, features = _take_apart(entry)
-        size = len(inspection) + len(thumbnail) + len(features)
-        checksum = _compute_checksum(digest, inspection, thumbnail, features)
+        self._put_row(_make_digest(entry.inspection.content_hash, key), _take_apart(entry))
+
+    def get_preview(self, content_hash: str) -> bytes | None:
+        """Look up the small picture of a photo.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+
+        Returns:
+            What `put_preview` kept, or None.
+        """
+        row = self._get_row(_make_digest(content_hash, _PREVIEW_KEY))
+        return None if row is None else row[2]
+
+    def put_preview(self, content_hash: str, preview: bytes) -> None:
+        """Keep the small picture of a photo, like `put`.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+            preview: JPEG data.
+        """
+        self._put_row(_make_digest(content_hash, _PREVIEW_KEY), ("", b"", preview))
+
+    def _get_row(self, digest: bytes) -> _Row | None:
         with self._lock:
-            self._pending.append((digest, time.time(), size, checksum, inspection, thumbnail, features))
+            found = self._query("SELECT checksum, inspection, thumbnail, features FROM entries WHERE key = ?", digest)
+            if found is None:
+                return None
+            checksum, *parts = cast(tuple[bytes, str, bytes, bytes], found)
+            row = cast(_Row, tuple(parts))
+            if checksum != _compute_checksum(digest, row):
+                self._write([("DELETE FROM entries WHERE key = ?", [(digest,)])])
+                return None
+            self._used.append(digest)
+        return row
+
+    def _put_row(self, digest: bytes, row: _Row) -> None:
+        size = sum(len(part) for part in row)
+        with self._lock:
+            self._pending.append((digest, time.time(), size, _compute_checksum(digest, row), *row))
             if time.monotonic() - self._last_commit > _BATCH_SECONDS:
                 self.flush()
 
@@ -327,14 +357,15 @@ def _make_digest(content_hash: str, key: str) -> bytes:
     return hashlib.sha256(f"{content_hash}/{key}".encode()).digest()
 
 
-def _compute_checksum(digest: bytes, inspection: str, thumbnail: bytes, features: bytes) -> bytes:
+def _compute_checksum(digest: bytes, row: _Row) -> bytes:
+    inspection, thumbnail, features = row
     checksum = hashlib.blake2b(digest, digest_size=16)
     for part in (inspection.encode(), thumbnail, features):
         checksum.update(part)
     return checksum.digest()
 
 
-def _take_apart(entry: Entry) -> tuple[str, bytes, bytes]:
+def _take_apart(entry: Entry) -> _Row:
     inspection = entry.inspection
     text = json.dumps(
         [inspection.pixel_hash, inspection.width, inspection.height, inspection.usable, inspection.note]

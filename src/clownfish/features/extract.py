@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clownfish.compute import Message, WorkerFailure, run_in_workers
 from clownfish.features.cache import Entry, FeatureCache
 from clownfish.features.inspection import inspect_photo
-from clownfish.images import Preprocessing, View
+from clownfish.images import AUGMENTED_VIEWS, Preprocessing, View
 from clownfish.records import Backbone, Inspection, PhotoFile
 
 def make_session(onnx: bytes) -> onnxruntime.InferenceSession:
@@ -78,7 +78,39 @@ def extract_features(
         on_photo()
     cache.flush()
     done = [inspection for inspection in inspections if inspection is not None]
-    return done, _keep_rows(values, [inspection.usable for inspection in done])
+    usable = np.flatnonzero([inspection.usable for inspection in done])
+    return done, keep_rows(values, usable)
+
+
+def extract_views(
+    photos: Sequence[PhotoFile],
+    features: NDArray[np.float32],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    cache: FeatureCache,
+    *,
+    on_photo: Callable[[], None] = lambda: None,
+) -> NDArray[np.float32]:
+    """Compute the features of mirrored and cropped views, for augmentation.
+
+    Args:
+        photos: usable photos.
+        features: of the whole photos, shape (num_photos, num_features); stands in for a view that fails.
+        backbone: the network.
+        preprocessing: how photos become the network's input.
+        cache: where features are kept between runs.
+        on_photo: called once for each view that is done.
+
+    Returns:
+        Shape (num_photos, num_views, num_features).
+    """
+    views = np.repeat(features[:, None], len(AUGMENTED_VIEWS), axis=1)
+    for number, view in enumerate(AUGMENTED_VIEWS):
+        inspections, values = extract_features(
+            photos, backbone, preprocessing, cache, view=view, on_photo=on_photo
+        )
+        views[np.flatnonzero([inspection.usable for inspection in inspections]), number] = values
+    return views
 
 
 class _Extractor:
@@ -106,7 +138,7 @@ class _Extractor:
     def finish(self, request: Message, answer: Message | WorkerFailure) -> Entry:
         if isinstance(answer, WorkerFailure):  # not kept: the next run may have more time or memory
             return Entry(inspection=Inspection(content_hash="", note=str(answer)), features=None)
-        if answer.get("cached"):
+        if answer.get("known"):
             entry = self._cache.get(answer["hash"], self._key)
             if entry is not None:
                 return entry
@@ -138,12 +170,17 @@ class _Extractor:
         return values
 
 
-def _keep_rows(values: NDArray[np.float32], keep: Sequence[bool]) -> NDArray[np.float32]:
-    """Move the kept rows together without a second matrix; the result is a view of the first."""
-    num_kept = 0
-    for row, is_kept in enumerate(keep):
-        if is_kept:
-            if row != num_kept:
-                values[num_kept] = values[row]
-            num_kept += 1
-    return values[:num_kept]
+def keep_rows(values: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Move rows to the front of a matrix, instead of copying them into a second one.
+
+    Args:
+        values: shape (num_rows, num_features); changed in place.
+        rows: ascending positions of the rows to keep.
+
+    Returns:
+        The front part of `values`, shape (len(rows), num_features).
+    """
+    for target, source in enumerate(rows.tolist()):
+        if source != target:
+            values[target] = values[source]
+    return values[: len(rows)]

@@ -1,14 +1,12 @@
 """What a helper process does with one photo: read it, hash it, decode it unless the cache has it."""
 
-import hashlib
 import sqlite3
 from functools import lru_cache
 from pathlib import Path
 
 from clownfish.compute.worker import Message
-from clownfish.errors import UnusablePhotoError
 from clownfish.features.cache import find_entry
-from clownfish.images import Preprocessing, decode_photo, read_photo_file
+from clownfish.images import Preprocessing, decode_file
 
 
 def inspect_photo(request: Message) -> Message:
@@ -19,31 +17,15 @@ def inspect_photo(request: Message) -> Message:
             "" not to look there) and "key".
 
     Returns:
-        "hash", and then one of: "cached" if the cache holds the photo; "note" if the photo is unusable;
-        "pixel_hash", "width", "height", "note", "thumbnail" and "pixels" otherwise.
+        See `images.decode_file`; "known" if the cache holds the photo.
     """
-    path = Path(request["path"])
-    try:
-        data = read_photo_file(path)
-    except UnusablePhotoError as error:
-        return {"hash": "", "note": str(error)}
-    content_hash = hashlib.sha256(data).hexdigest()
-    if request["cache"] and _is_cached(request["cache"], content_hash, request["key"]):
-        return {"hash": content_hash, "cached": True}
-    preprocessing = Preprocessing(size=request["size"], resize=request["resize"])
-    try:
-        photo = decode_photo(data, preprocessing, view=request["view"], expected_format=path.suffix)
-    except UnusablePhotoError as error:
-        return {"hash": content_hash, "note": str(error)}
-    return {
-        "hash": content_hash,
-        "pixel_hash": photo.pixel_hash,
-        "width": photo.width,
-        "height": photo.height,
-        "note": photo.note,
-        "thumbnail": photo.thumbnail,
-        "pixels": photo.pixels,
-    }
+    cache, key = request["cache"], request["key"]
+    return decode_file(
+        Path(request["path"]),
+        Preprocessing(size=request["size"], resize=request["resize"]),
+        view=request["view"],
+        is_known=lambda content_hash: bool(cache) and _is_cached(cache, content_hash, key),
+    )
 
 
 @lru_cache(maxsize=1)

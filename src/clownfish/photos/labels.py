@@ -26,28 +26,38 @@ def find_label_problems(labels: Iterable[str]) -> list[str]:
     ]
 
 
+def find_lone_class(labels: Sequence[str], place: str) -> list[str]:
+    """Say what is missing if all photos are of one class.
+
+    Args:
+        labels: class of each photo.
+        place: the folder or CSV, for the message.
+
+    Returns:
+        One sentence, or none.
+    """
+    if len(set(labels)) != 1:
+        return []
+    return [
+        f"All {len(labels)} photos in {place} are of one class, {labels[0]!r}. A classifier needs at least two: put the"
+        " photos of each class into a folder of its own, inside the folder you give."
+    ]
+
+
 def find_size_problems(labels: Sequence[str], place: str) -> list[str]:
     """Find classes that are too few or too small to learn from.
 
     Args:
-        labels: class of each photo.
+        labels: class of each photo that can be used.
         place: the folder or CSV, for the messages.
 
     Returns:
         One sentence for each problem.
     """
-    counts = Counter(labels)
-    problems = []
-    if len(counts) == 1:
-        problems.append(
-            f"All {len(labels)} photos in {place} are of one class, {next(iter(counts))!r}. A classifier needs at least"
-            " two: put the photos of each class into a folder of its own, inside the folder you give."
-        )
-    for label, count in sorted(counts.items()):
-        if count < MIN_PHOTOS:
-            problems.append(
-                f"The class {label!r} has {count} usable photo{'s' * (count != 1)}; at least {MIN_PHOTOS} are needed,"
-                " one each for training, validation and testing. Add photos, or leave small classes out with"
-                f" --min-photos {MIN_PHOTOS}."
-            )
-    return problems
+    too_small = [
+        f"The class {label!r} has {count} usable photo{'s' * (count != 1)}; at least {MIN_PHOTOS} are needed, one each for"
+        f" training, validation and testing. Add photos, or leave small classes out with --min-photos {MIN_PHOTOS}."
+        for label, count in sorted(Counter(labels).items())
+        if count < MIN_PHOTOS
+    ]
+    return find_lone_class(labels, place) + too_small

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from clownfish.errors import PhotosError
 from clownfish.images import PHOTO_EXTENSIONS
-from clownfish.photos.labels import find_label_problems, find_size_problems
+from clownfish.photos.labels import find_label_problems, find_lone_class
 from clownfish.records import PhotoFile
 
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"})
@@ -34,15 +34,16 @@ class Scan:
     """Names of the CSV's further columns."""
 
 
-def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None) -> Scan:
+def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None, min_classes: int = 2) -> Scan:
     """Find photos with labels: one folder a class, or a CSV with the columns "file" and "label".
 
     Args:
         place: a folder or a CSV file.
         photos_folder: what a CSV's file names are relative to; None for the CSV's own folder.
+        min_classes: 2 to train on them, 1 to evaluate on them.
 
     Returns:
-        What was found; at least two classes of at least one photo.
+        What was found.
 
     Raises:
         PhotosError: lists everything that keeps these photos from being used.
@@ -55,13 +56,9 @@ def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None) -> S
     else:
         scan, problems = _scan_csv(place, photos_folder or place.parent, needs_labels=True)
     problems += find_label_problems({photo.label for photo in scan.photos if photo.label})
-    if scan.photos and not problems:
-        # how many of each class are usable is known after decoding; that there are two classes is known now
-        problems += [
-            problem
-            for problem in find_size_problems([photo.label for photo in scan.photos if photo.label], str(place))
-            if problem.startswith("All ")
-        ]
+    if scan.photos and not problems and min_classes > 1:
+        # how many photos of each class are usable is known after decoding; whether there are two classes, now
+        problems += find_lone_class([photo.label for photo in scan.photos if photo.label], str(place))
     if problems:
         raise PhotosError(problems)
     return scan
@@ -86,13 +83,18 @@ def scan_photos(place: Path, *, photos_folder: Path | None = None) -> Iterator[P
         for kind, photo in _walk(place):
             if kind == "photo":
                 yield photo
-    elif place.suffix.lower() in _CSV_ENDINGS:
+    elif not is_single_photo(place):
         scan, problems = _scan_csv(place, photos_folder or place.parent, needs_labels=False)
         if problems:
             raise PhotosError(problems)
         yield from scan.photos
     else:
         yield PhotoFile(file=place.name, path=str(place), label="")
+
+
+def is_single_photo(place: Path) -> bool:
+    """Tell whether a place is one file that is no table."""
+    return place.is_file() and place.suffix.lower() not in _CSV_ENDINGS
 
 
 def _describe_absence(place: Path) -> str:

@@ -42,7 +42,7 @@ def cross_validate(
         held_out = own_folds == numbers[position]
         inner = own_folds == numbers[(position + 1) % len(numbers)]
         head = _fit_fold(photos, photos.rows[~held_out], photos.rows[inner], options)
-        return held_out, head.predict_probabilities(photos.features[photos.rows[held_out]])
+        return held_out, head.predict_rows(photos.features, photos.rows[held_out])
 
     probabilities = np.empty((len(photos.rows), photos.num_classes))
     for held_out, predicted in run_in_threads(predict_fold, range(len(numbers))):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.compute import limit_matrix_threads
+from clownfish.errors import ConfigError
 from clownfish.records import Head
 from clownfish.training.descent import Schedule, TrainingSet, compute_losses, count_iterations, descend
 
@@ -38,6 +39,29 @@ class TrainingOptions:
     """Stop after so many epochs whose validation loss is clearly above the best."""
     balance: bool = False
     seed: int = 1
+    """Decides every draw: the split, the folds, the order of the photos, the dropout."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a value is out of its range.
+        """
+        limits: tuple[tuple[str, float, float, str], ...] = (
+            ("epochs", 1, 10_000, "from 1 to 10,000"),
+            ("batch_size", 1, 1_000_000, "from 1 to 1,000,000"),
+            ("learning_rate", 1e-9, 1e3, "above 0"),
+            ("momentum", 0.0, 0.999, "from 0 to 0.999"),
+            ("dropout_rate", 0.0, 0.95, "from 0 to 0.95"),
+            ("patience", 1, 10_000, "from 1 to 10,000"),
+            ("seed", 0, 2**63 - 1, "a whole number from 0"),
+        )
+        for name, lowest, highest, words in limits:
+            value = getattr(self, name)
+            if not lowest <= value <= highest:
+                raise ConfigError(f"{name} is {value}; it must be {words}.")
+        if self.weight_decay is not None and not 0 <= self.weight_decay <= 1e6:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; it must be at least 0, or left out.")
 
     def make_schedule(self) -> Schedule:
         """Take what gradient descent needs."""

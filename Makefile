@@ -1,0 +1,58 @@
+# make demo: train on pictures that come with the install     make check: format, lint, types, layers
+# make test: run the tests                                     make clean: remove what these made
+#
+# Everything happens in .venv, which the first call makes (about 500 MB, a minute or two).
+# Linux and macOS; CONTRIBUTING.md has the same for Windows.
+
+PYTHON ?= python3
+VENV ?= .venv
+# such as "-c .ci/constraints.txt", for exactly the versions that the checks run with
+PIP_FLAGS ?=
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
+
+.PHONY: demo test check format constraints clean
+
+demo: $(VENV)/.installed
+	$(BIN)/clownfish demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Renew the versions of the checks, from a fresh environment with the newest of everything.
+constraints:
+	$(MAKE) clean
+	$(MAKE) $(VENV)/.installed-dev
+	{ sed -n '/^#/p' .ci/constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > .ci/constraints.new
+	mv .ci/constraints.new .ci/constraints.txt
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("clownfish needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make demo PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# The time stamps tell when what is installed was last brought up to date with pyproject.toml;
+# the sources themselves are used where they lie.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "Installing clownfish into $(VENV); the first time, this downloads about 200 MB."
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing clownfish and its development tools into $(VENV); the first time, this downloads about 200 MB."
+	$(INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

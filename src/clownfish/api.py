@@ -1,0 +1,113 @@
+"""The verbs for Python: the same names and options as on the command line."""
+
+from pathlib import Path
+from typing import Any
+
+from clownfish.config import TrainConfig, read_config
+from clownfish.pipeline.evaluate import Evaluation, evaluate_classifier
+from clownfish.pipeline.predict import predict_table
+from clownfish.pipeline.run import Run
+from clownfish.pipeline.train import train_classifier
+from clownfish.prediction.classifier import Classifier
+from clownfish.prediction.table import TableSummary
+from clownfish.progress import BarProgress, NoProgress, Progress
+
+
+def train(
+    photos: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Train a classifier on labelled photos and measure how good it is.
+
+    Args:
+        photos: a folder with one folder a class, or a CSV with the columns file,label.
+        out: the run folder to make; None for a fresh one in `runs`.
+        config: the config.toml of an earlier run, to repeat it; `options` change it.
+        quiet: show no progress bars.
+        **options: any option of the command line by its name in config.toml, such as epochs=10,
+            group_by="site", split="70/15/15".
+
+    Returns:
+        The run: `path`, `metrics`, `report`, `classifier`.
+
+    Raises:
+        ClownfishError: see `pipeline.train.train_classifier`.
+    """
+    base = TrainConfig() if config is None else read_config(Path(config))
+    if photos is not None:
+        options["place"] = str(Path(photos).resolve())
+    if "split" in options:
+        options["shares"] = options.pop("split")
+    return train_classifier(
+        base.change(options), out=None if out is None else Path(out), progress=_choose_progress(quiet)
+    )
+
+
+def predict(
+    model: Classifier | str | Path,
+    photos: str | Path,
+    out: str | Path = "predictions.csv",
+    *,
+    photos_folder: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> TableSummary:
+    """Classify many photos into a CSV; for a single one, see `Classifier.predict`.
+
+    Args:
+        model: a classifier, a model file or a run folder.
+        photos: a photo, a folder of any depth, or a CSV with a column "file".
+        out: the CSV to write; an interrupted one is continued.
+        photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
+        overwrite: replace an existing table.
+        quiet: show no progress bar.
+
+    Returns:
+        How many photos, how many unusable, how many of each label.
+
+    Raises:
+        ClownfishError: see `pipeline.predict.predict_table`.
+    """
+    return predict_table(
+        model, photos, out, photos_folder=photos_folder, overwrite=overwrite, progress=_choose_progress(quiet)
+    )
+
+
+def evaluate(
+    model: Classifier | str | Path,
+    photos: str | Path,
+    *,
+    photos_folder: str | Path | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Compare a model's answers with known labels.
+
+    Args:
+        model: a classifier, a model file or a run folder.
+        photos: a folder with one folder a class, or a CSV with the columns file,label.
+        photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
+        out: a folder to make, for metrics.json and predictions.csv; None to write nothing.
+        quiet: show no progress bar.
+
+    Returns:
+        The numbers and messages.
+
+    Raises:
+        ClownfishError: see `pipeline.evaluate.evaluate_classifier`.
+    """
+    return evaluate_classifier(
+        model,
+        photos,
+        photos_folder=photos_folder,
+        out=None if out is None else Path(out),
+        progress=_choose_progress(quiet),
+    )
+
+
+def _choose_progress(quiet: bool) -> Progress:
+    return NoProgress() if quiet else BarProgress()

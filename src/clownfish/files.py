@@ -1,0 +1,179 @@
+"""Write results whole or not at all, and tables that spreadsheets can open safely."""
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from clownfish.errors import OutputError
+
+_PARTIAL_PREFIX = ".partial-"
+_STALE_SECONDS = 3600.0
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file so that at every moment either the old or the new content is there.
+
+    Args:
+        path: where.
+        data: the whole content.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL_PREFIX)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder that appears whole or not at all: built beside its place, then renamed.
+
+    Args:
+        path: where; must not exist.
+        files: content by file name.
+
+    Raises:
+        OutputError: the folder exists already or cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path.parent)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_PARTIAL_PREFIX))
+        try:
+            for name, data in files.items():
+                with (temporary / name).open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.chmod(0o755)
+            if path.exists():  # renaming onto an empty folder would succeed on some systems
+                raise FileExistsError
+            temporary.rename(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except FileExistsError as error:
+        raise OutputError(f"{path} exists already. Choose another place with --out, or remove it.") from error
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place with --out.") from error
+
+
+def find_free_folder(parent: Path, name: str) -> Path:
+    """Find a name that is not taken: NAME-1, NAME-2 and so on.
+
+    Args:
+        parent: the folder that will hold it.
+        name: where the name starts.
+
+    Returns:
+        A path that does not exist at this moment.
+    """
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+def check_free(path: Path) -> None:
+    """Find out before hours of work, not after, whether a folder can be made.
+
+    Args:
+        path: the folder that will be made; its parent is made now.
+
+    Raises:
+        OutputError: it exists already, or its parent cannot be written to.
+    """
+    if path.exists():
+        raise OutputError(f"{path} exists already. Choose another place with --out, or remove it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"Cannot write to {path.parent}: {reason}. Choose another place with --out.") from error
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Format a CSV: UTF-8, commas, one line a row.
+
+    Args:
+        header: column names.
+        rows: cells; floats are written to six digits, None as nothing, booleans as true and false.
+
+    Returns:
+        The file's content.
+    """
+    lines = [format_line([format_cell(name) for name in header])]
+    lines += [format_line([format_cell(cell) for cell in row]) for row in rows]
+    return encode_text("".join(lines))
+
+
+def format_line(cells: Sequence[str]) -> str:
+    """Join formatted cells to one line of a CSV, with its line end."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def format_cell(cell: object) -> str:
+    """Format one cell, so that a row is one line and no spreadsheet runs it as a formula.
+
+    Args:
+        cell: a number, a boolean, text or None.
+
+    Returns:
+        Floats to six digits, true or false, "" for None; text with line ends escaped, and with an apostrophe in
+        front of = + - @ at its start.
+    """
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    if isinstance(cell, int):
+        return str(cell)
+    text = str(cell).replace("\r", "\\r").replace("\n", "\\n")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text
+
+
+def encode_text(text: str) -> bytes:
+    """Encode as UTF-8; bytes of file names that are no valid text (Linux) are written as escapes."""
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def _remove_stale(parent: Path) -> None:
+    """Remove what a killed run left behind; a living one needs its folder for a second only."""
+    for leftover in parent.glob(f"{_PARTIAL_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if leftover.is_dir() and time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

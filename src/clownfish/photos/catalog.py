@@ -1,0 +1,212 @@
+"""Put together what is known of every photo: found, inspected, grouped; used or not, and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.errors import ConfigError, PhotosError
+from clownfish.photos.groups import Conflict, Grouping, group_photos, read_user_groups
+from clownfish.photos.labels import MIN_PHOTOS, find_size_problems
+from clownfish.records import Catalog, Inspection, Photo, PhotoFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotosOptions:
+    """Which photos, and what is known about which of them belong together."""
+
+    place: str = ""
+    """A folder with one folder a class, or a CSV with the columns file,label."""
+    folder: str = ""
+    """What the CSV's file names are relative to; "" for the CSV's own folder."""
+    group_by: str = ""
+    """A column of the CSV whose equal values belong together, or "folder" for the second-level folder."""
+    group_regex: str = ""
+    """A regular expression on the file name; photos with the same match belong together."""
+    min_photos: int = 0
+    """Leave out classes with fewer usable photos; 0 to stop instead when a class is too small."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a value makes no sense.
+        """
+        if self.min_photos < 0 or 0 < self.min_photos < MIN_PHOTOS:
+            raise ConfigError(f"min_photos is {self.min_photos}; it must be at least {MIN_PHOTOS} (or 0 for no limit).")
+
+
+def build_catalog(
+    files: Sequence[PhotoFile], inspections: Sequence[Inspection], options: PhotosOptions
+) -> Catalog:
+    """Group the usable photos and decide which are used.
+
+    Args:
+        files: what was found.
+        inspections: one a file.
+        options: which groups the user knows of, and how small a class may be.
+
+    Returns:
+        The catalog.
+
+    Raises:
+        PhotosError: what is left is too little to learn from; lists every reason.
+        ConfigError: the regular expression for groups is not one.
+    """
+    usable = [position for position, inspection in enumerate(inspections) if inspection.usable]
+    if not usable:
+        raise PhotosError([_describe_ruin(files, inspections, options.place)])
+    usable_files = [files[position] for position in usable]
+    user_groups = read_user_groups(usable_files, group_by=options.group_by, group_regex=options.group_regex)
+    grouping = group_photos(usable_files, [inspections[position] for position in usable], user_groups)
+    notes = _write_notes(usable_files, grouping)
+    left_out = {conflict.second for conflict in grouping.conflicts if conflict.is_identical}
+    small = _find_small_classes(usable_files, left_out, options.min_photos)
+    for index, file in enumerate(usable_files):
+        if file.label in small:
+            left_out.add(index)
+            notes[index].append(f"its class has fewer than {options.min_photos} usable photos")
+    used = [index for index in range(len(usable)) if index not in left_out]
+    problems = find_size_problems([usable_files[index].label for index in used], options.place)
+    problems += _find_lost_classes(files, usable_files, used, small)
+    if problems:
+        raise PhotosError(problems)
+    photos = [_make_unused(file, inspection) for file, inspection in zip(files, inspections, strict=True)]
+    for index, position in enumerate(usable):
+        photos[position] = _make_photo(
+            usable_files[index],
+            inspections[position],
+            group=grouping.groups[index],
+            is_used=index not in left_out,
+            notes=notes[index],
+        )
+    classes = sorted({usable_files[index].label for index in used})
+    number_of = {label: number for number, label in enumerate(classes)}
+    return Catalog(
+        photos=tuple(photos),
+        classes=tuple(classes),
+        used=np.array([usable[index] for index in used], np.int64),
+        feature_rows=np.array(used, np.int64),
+        labels=np.array([number_of[usable_files[index].label] for index in used], np.int64),
+        num_label_conflicts=len(_pair_conflicts(grouping)),
+        notes=tuple(_summarise(usable_files, grouping, small, options)),
+    )
+
+
+def leave_out(catalog: Catalog, rows: NDArray[np.bool_], note: str) -> Catalog:
+    """Stop using some photos.
+
+    Args:
+        catalog: all photos.
+        rows: which of the used ones, shape (num_used,).
+        note: the reason, for their rows in photos.csv.
+
+    Returns:
+        A catalog that uses the others.
+    """
+    photos = list(catalog.photos)
+    for position in catalog.used[rows]:
+        photo = photos[position]
+        photos[position] = replace(photo, status="left out", note="; ".join(filter(None, [photo.note, note])))
+    return replace(
+        catalog,
+        photos=tuple(photos),
+        used=catalog.used[~rows],
+        feature_rows=catalog.feature_rows[~rows],
+        labels=catalog.labels[~rows],
+    )
+
+
+def _describe_ruin(files: Sequence[PhotoFile], inspections: Sequence[Inspection], place: str) -> str:
+    reasons = Counter(inspection.note for inspection in inspections).most_common(3)
+    listed = "; ".join(f"{note} ({count})" for note, count in reasons)
+    return f"None of the {len(files)} photos in {place} can be used: {listed}."
+
+
+def _find_small_classes(files: Sequence[PhotoFile], left_out: set[int], min_photos: int) -> set[str]:
+    counts = Counter({file.label: 0 for file in files})
+    counts.update(file.label for index, file in enumerate(files) if index not in left_out)
+    return {label for label, count in counts.items() if count < min_photos}
+
+
+def _find_lost_classes(
+    files: Sequence[PhotoFile], usable_files: Sequence[PhotoFile], used: Sequence[int], small: set[str]
+) -> list[str]:
+    """Classes of which no photo is left at all, which no count of used photos shows."""
+    left = {usable_files[index].label for index in used}
+    found = Counter(file.label for file in files if file.label)
+    return [
+        f"None of the {count} photos of the class {label!r} can be used. Look at the reasons in the list of unusable"
+        f" photos, or leave small classes out with --min-photos {MIN_PHOTOS}."
+        for label, count in sorted(found.items())
+        if label not in left and label not in small
+    ]
+
+
+def _write_notes(files: Sequence[PhotoFile], grouping: Grouping) -> dict[int, list[str]]:
+    notes: dict[int, list[str]] = defaultdict(list)
+    for copy, original in grouping.original_of.items():
+        notes[copy].append(f"copy of {files[original].file}")
+    for conflict in grouping.conflicts:
+        other = files[conflict.first]
+        how = "the same picture as" if conflict.is_identical else "looks like a copy of"
+        notes[conflict.second].append(f"label conflict: {how} {other.file} ({other.label})")
+    return notes
+
+
+def _make_unused(file: PhotoFile, inspection: Inspection) -> Photo:
+    return Photo(
+        file=file.file,
+        path=file.path,
+        label=file.label,
+        columns=file.columns,
+        content_hash=inspection.content_hash,
+        group="",
+        width=0,
+        height=0,
+        status="unusable",
+        note=inspection.note,
+    )
+
+
+def _make_photo(file: PhotoFile, inspection: Inspection, *, group: str, is_used: bool, notes: Sequence[str]) -> Photo:
+    return Photo(
+        file=file.file,
+        path=file.path,
+        label=file.label,
+        columns=file.columns,
+        content_hash=inspection.content_hash,
+        group=group,
+        width=inspection.width,
+        height=inspection.height,
+        status="used" if is_used else "left out",
+        note="; ".join(filter(None, [inspection.note, *notes])),
+    )
+
+
+def _pair_conflicts(grouping: Grouping) -> list[Conflict]:
+    """Each pair once, however the two point at each other."""
+    pairs = {frozenset((conflict.first, conflict.second)): conflict for conflict in reversed(grouping.conflicts)}
+    return list(reversed(pairs.values()))
+
+
+def _summarise(
+    files: Sequence[PhotoFile], grouping: Grouping, small: set[str], options: PhotosOptions
+) -> list[str]:
+    notes = []
+    conflicts = _pair_conflicts(grouping)
+    for conflict in conflicts[:5]:
+        first, second = files[conflict.first], files[conflict.second]
+        verdict = "are the same picture; neither is used" if conflict.is_identical else "look like copies; both are used"
+        notes.append(f"Label conflict: {first.file} ({first.label}) and {second.file} ({second.label}) {verdict}.")
+    if len(conflicts) > 5:
+        notes.append(f"{len(conflicts) - 5} more label conflicts are in photos.csv.")
+    if grouping.original_of:
+        count = len(grouping.original_of)
+        notes.append(f"{count} photo{'s are copies' if count > 1 else ' is a copy'} of others; copies stay together.")
+    if small:
+        names = ", ".join(sorted(small)[:5]) + (" and more" if len(small) > 5 else "")
+        notes.append(f"Left out, with fewer than {options.min_photos} usable photos: {names}.")
+    return notes

@@ -1,0 +1,1 @@
+"""The verbs: each module here tells one story from beginning to end, joining the stages."""

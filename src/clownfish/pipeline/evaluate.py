@@ -1,0 +1,132 @@
+"""`clownfish evaluate`: a trained model on labelled photos it should not have seen."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clownfish.errors import PhotosError
+from clownfish.evaluation.metrics import count_confusions, describe_classes, evaluate_part
+from clownfish.files import check_free, encode_text, format_table, write_folder
+from clownfish.photos.scan import scan_labelled_photos
+from clownfish.prediction.batch import Answer, predict_photos
+from clownfish.prediction.classifier import Classifier, load_classifier
+from clownfish.progress import NoProgress, Progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on labelled photos."""
+
+    metrics: dict[str, Any] = field(repr=False)
+    """Accuracy and the rest, as in metrics.json."""
+    messages: tuple[str, ...]
+    """What the user should know."""
+    path: Path | None
+    """The folder with metrics.json and predictions.csv, if one was asked for."""
+
+
+def evaluate_classifier(
+    model: Classifier | str | Path,
+    place: str | Path,
+    *,
+    photos_folder: str | Path | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Classify labelled photos and compare.
+
+    Args:
+        model: a classifier, a model file or a run folder.
+        place: a folder with one folder a class, or a CSV with the columns file,label.
+        photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
+        out: a folder to make, for metrics.json and predictions.csv; None to write nothing.
+        progress: shows how far the work has come.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        PhotosError: the photos cannot be used, or none has a label that the model knows.
+        ModelFileError: the model cannot be used.
+        OutputError: the folder cannot be made.
+    """
+    classifier = model if isinstance(model, Classifier) else load_classifier(model)
+    if out is not None:
+        check_free(out)
+    scan = scan_labelled_photos(
+        Path(place), photos_folder=Path(photos_folder) if photos_folder else None, min_classes=1
+    )
+    unknown = Counter(photo.label for photo in scan.photos if photo.label not in classifier.classes)
+    known = [photo for photo in scan.photos if photo.label in classifier.classes]
+    if not known:
+        raise PhotosError(
+            [
+                f"None of the labels in {place} is a class of the model: found {', '.join(sorted(unknown)[:5])};"
+                f" the model knows {', '.join(classifier.classes[:10])}."
+            ]
+        )
+    answers = []
+    with (progress or NoProgress()).show_stage("Classifying", len(known)) as advance:
+        for answer in predict_photos(classifier, known):
+            answers.append(answer)
+            advance()
+    usable = [answer for answer in answers if answer.probabilities is not None]
+    if not usable:
+        raise PhotosError([f"None of the {len(known)} photos in {place} can be read: {answers[0].note}."])
+    metrics = _make_metrics(classifier, usable, len(answers) - len(usable))
+    if out is not None:
+        content = encode_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        write_folder(out, {"metrics.json": content, "predictions.csv": _format_predictions(classifier, answers)})
+    return Evaluation(metrics=metrics, messages=tuple(_list_messages(classifier, answers, unknown)), path=out)
+
+
+def _make_metrics(classifier: Classifier, usable: Sequence[Answer], num_unusable: int) -> dict[str, Any]:
+    number_of = {label: number for number, label in enumerate(classifier.classes)}
+    labels = np.array([number_of[answer.photo.label] for answer in usable], np.int64)
+    probabilities = np.array([answer.probabilities for answer in usable], np.float64)
+    confusions = count_confusions(labels, probabilities, len(classifier.classes))
+    return {
+        "schema": 1,
+        "classes": list(classifier.classes),
+        "num_photos": {"evaluated": len(usable), "unusable": num_unusable},
+        "evaluated": evaluate_part(labels, probabilities, [answer.content_hash for answer in usable]),
+        "per_class": describe_classes(confusions, classifier.classes),
+        "confusion_matrix": confusions.tolist(),
+    }
+
+
+def _format_predictions(classifier: Classifier, answers: Sequence[Answer]) -> bytes:
+    header = ["file", "label", "predicted", "probability", "correct", "status", *classifier.classes]
+    rows: list[list[object]] = []
+    for answer in answers:
+        photo = answer.photo
+        if answer.probabilities is None:
+            rows.append([photo.file, photo.label, None, None, None, f"unusable: {answer.note}"])
+            continue
+        best = int(answer.probabilities.argmax())
+        predicted = classifier.classes[best]
+        cells = [photo.file, photo.label, predicted, float(answer.probabilities[best]), predicted == photo.label, "ok"]
+        rows.append([*cells, *map(float, answer.probabilities)])
+    return format_table(header, rows)
+
+
+def _list_messages(classifier: Classifier, answers: Sequence[Answer], unknown: Counter[str]) -> list[str]:
+    messages = []
+    seen = sum(classifier.was_trained_on(answer.content_hash) for answer in answers if answer.content_hash)
+    if seen:
+        messages.append(
+            f"{seen} of these photos were used to train the model: the accuracy is too good. Evaluate on other photos."
+        )
+    unusable = [answer for answer in answers if answer.probabilities is None]
+    if unusable:
+        first = unusable[0]
+        messages.append(f"{len(unusable)} photos are unusable, such as {first.photo.file}: {first.note}.")
+    if unknown:
+        names = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(5))
+        messages.append(f"{sum(unknown.values())} photos have labels that the model does not know: {names}. Left out.")
+    return messages

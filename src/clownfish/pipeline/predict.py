@@ -1,0 +1,49 @@
+"""`clownfish predict`: a trained model on new photos, into a table."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from clownfish.photos.scan import scan_photos
+from clownfish.prediction.classifier import Classifier, load_classifier
+from clownfish.prediction.table import TableSummary, write_predictions
+from clownfish.progress import NoProgress, Progress
+
+
+def predict_table(
+    model: Classifier | str | Path,
+    place: str | Path,
+    out: str | Path,
+    *,
+    photos_folder: str | Path | None = None,
+    overwrite: bool = False,
+    on_row: Callable[[Sequence[str]], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> TableSummary:
+    """Classify a photo, a folder of photos or those listed in a CSV, and write one row a photo.
+
+    Args:
+        model: a classifier, a model file or a run folder.
+        place: a photo, a folder of any depth, or a CSV with a column "file".
+        out: the CSV to write; an interrupted one is continued.
+        photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
+        overwrite: replace an existing table.
+        on_row: called with the cells of each row.
+        progress: shows how far the work has come.
+
+    Returns:
+        What the table holds.
+
+    Raises:
+        PhotosError: the place does not exist or the CSV cannot be used.
+        ModelFileError: the model cannot be used.
+        OutputError: the table exists or cannot be written.
+    """
+    classifier = model if isinstance(model, Classifier) else load_classifier(model)
+    photos = scan_photos(Path(place), photos_folder=Path(photos_folder) if photos_folder else None)
+    with (progress or NoProgress()).show_stage("Classifying", None) as advance:
+
+        def handle_row(cells: Sequence[str]) -> None:
+            on_row(cells)
+            advance()
+
+        return write_predictions(classifier, photos, Path(out), overwrite=overwrite, on_row=handle_row)

@@ -1,0 +1,281 @@
+"""Everything a run leaves behind: the model, the numbers, the tables, the report."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.backbones import BACKBONES
+from clownfish.config import TrainConfig, format_config
+from clownfish.evaluation.metrics import count_confusions, describe_chance, describe_classes, evaluate_part
+from clownfish.export.model_file import ModelDescription, build_model
+from clownfish.features.cache import FeatureCache
+from clownfish.features.previews import load_previews
+from clownfish.files import encode_text, format_table
+from clownfish.images import Preprocessing
+from clownfish.photos.scan import Scan
+from clownfish.pipeline.log import RunLog
+from clownfish.records import PARTS, Backbone, Catalog, Photo
+from clownfish.report.content import ReportContent, ReportEpoch, ReportPhoto
+from clownfish.report.html import render_report
+from clownfish.splits import Split
+from clownfish.training.selection import Trained
+
+METRICS_SCHEMA = 1
+_MAX_REPORT_PHOTOS = 100
+_MAX_EXAMPLES = 25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOutcome:
+    """What the stages of a training run have come to."""
+
+    name: str
+    config: TrainConfig
+    scan: Scan
+    catalog: Catalog
+    split: Split
+    backbone: Backbone
+    preprocessing: Preprocessing
+    trained: Trained
+    probabilities: NDArray[np.float64]
+    """Of the trained model, for every used photo: shape (num_used, num_classes)."""
+    out_of_fold: NDArray[np.float64]
+    """Of cross-validation, for every used photo: shape (num_used, num_classes)."""
+    num_folds: int
+    cache: FeatureCache
+
+
+def make_run_files(outcome: TrainingOutcome, log: RunLog) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Make the content of every file of the run folder.
+
+    Args:
+        outcome: of the stages.
+        log: of the run; its events become log.jsonl.
+
+    Returns:
+        The metrics, and the content by file name.
+    """
+    metrics = make_metrics(outcome)
+    with log.time_stage("export"):
+        model = _make_model(outcome, metrics, log.created)
+    messages = list_messages(outcome)
+    with log.time_stage("report"):
+        metrics["seconds"] = log.summarise_seconds()
+        report = render_report(_make_report_content(outcome, metrics, messages, log.created))
+    metrics["seconds"] = log.summarise_seconds()
+    for message in messages:
+        log.add("message", text=message)
+    log.add("done")
+    metrics["messages"] = messages
+    return metrics, {
+        "model.onnx": model,
+        "report.html": encode_text(report),
+        "metrics.json": encode_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"),
+        "photos.csv": _format_photos(outcome),
+        "predictions.csv": _format_predictions(outcome),
+        "history.csv": _format_history(outcome.trained),
+        "config.toml": format_config(outcome.config),
+        "log.jsonl": log.format(),
+    }
+
+
+def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
+    """Compute every number of metrics.json but the seconds.
+
+    Args:
+        outcome: of the stages.
+
+    Returns:
+        The content of metrics.json, schema 1.
+    """
+    catalog, trained = outcome.catalog, outcome.trained
+    classes, labels = catalog.classes, catalog.labels
+    groups = np.array(catalog.groups)
+    parts = np.array(outcome.split.parts)
+    num_classes = len(classes)
+    test = parts == "test"
+    test_confusions = count_confusions(labels[test], outcome.probabilities[test], num_classes)
+    confusions = count_confusions(labels, outcome.out_of_fold, num_classes)
+    return {
+        "schema": METRICS_SCHEMA,
+        "classes": list(classes),
+        "num_photos": {
+            **{part: int((parts == part).sum()) for part in PARTS},
+            "unusable": len(catalog.photos) - len(catalog.used),
+        },
+        "num_groups": len(np.unique(groups)),
+        "label_conflicts": catalog.num_label_conflicts,
+        "iterations_per_epoch": trained.iterations_per_epoch,
+        "best_epoch": trained.best_epoch,
+        "lowest_validation_loss_epoch": trained.lowest_loss_epoch,
+        "weight_decay": trained.weight_decay,
+        "num_parameters": {"backbone": outcome.backbone.num_parameters, "trained": trained.num_trained_parameters},
+        **{
+            part: evaluate_part(labels[parts == part], outcome.probabilities[parts == part], groups[parts == part])
+            for part in PARTS
+        },
+        "cross_validated": {
+            **evaluate_part(labels, outcome.out_of_fold, groups),
+            "num_folds": outcome.num_folds,
+            "per_class": describe_classes(confusions, classes),
+            "confusion_matrix": confusions.tolist(),
+        },
+        "chance": describe_chance(labels[parts == "train"], labels[test], num_classes),
+        "per_class": describe_classes(test_confusions, classes),
+        "confusion_matrix": test_confusions.tolist(),
+        "versions": _list_versions(),
+    }
+
+
+def list_messages(outcome: TrainingOutcome) -> list[str]:
+    """Collect what the user should know, most important first."""
+    scan = outcome.scan
+    messages = [*outcome.catalog.notes, *outcome.split.notes]
+    if scan.loose_files:
+        messages.append(
+            f"{len(scan.loose_files)} photos lie in no class folder and are not used, such as {scan.loose_files[0]}."
+        )
+    if scan.skipped:
+        kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
+        messages.append(f"Skipped {sum(scan.skipped.values())} files that are no photos: {kinds}.")
+    if outcome.cache.warning:
+        messages.append(outcome.cache.warning)
+    return messages
+
+
+def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str) -> bytes:
+    catalog = outcome.catalog
+    training_photos = [
+        catalog.photos[position].content_hash
+        for position, part in zip(catalog.used, outcome.split.parts, strict=True)
+        if part == "train"
+    ]
+    description = ModelDescription(
+        classes=catalog.classes,
+        preprocessing=outcome.preprocessing,
+        created=created,
+        version=version("clownfish"),
+        licence=BACKBONES[outcome.backbone.name].licence,
+        training_photos=training_photos,
+        further={
+            "num_photos": metrics["num_photos"],
+            "num_groups": metrics["num_groups"],
+            "test_accuracy": metrics["test"]["accuracy"],
+            "cross_validated_accuracy": metrics["cross_validated"]["accuracy"],
+        },
+    )
+    return build_model(outcome.backbone, outcome.trained.head, description)
+
+
+def _format_photos(outcome: TrainingOutcome) -> bytes:
+    """One row a photo; the user's own columns behind ours."""
+    parts = dict(zip(outcome.catalog.used.tolist(), outcome.split.parts, strict=True))
+    fixed = ["file", "label", "group", "split", "width", "height", "status", "note"]
+    further = [name for name in outcome.scan.columns if name not in fixed]
+    rows = [
+        [
+            photo.file,
+            photo.label,
+            photo.group,
+            parts.get(position, ""),
+            photo.width or None,
+            photo.height or None,
+            photo.status,
+            photo.note,
+            *(photo.columns[name] for name in further),
+        ]
+        for position, photo in enumerate(outcome.catalog.photos)
+    ]
+    return format_table([*fixed, *further], rows)
+
+
+def _format_predictions(outcome: TrainingOutcome) -> bytes:
+    """One row a held-out photo: validation, then test."""
+    catalog = outcome.catalog
+    header = ["file", "split", "label", "predicted", "probability", "correct", "answered", *catalog.classes]
+    rows = []
+    for part in ("validation", "test"):
+        for row, own in enumerate(outcome.split.parts):
+            if own != part:
+                continue
+            probabilities = outcome.probabilities[row]
+            predicted = int(probabilities.argmax())
+            label = int(catalog.labels[row])
+            file = catalog.photos[catalog.used[row]].file
+            cells = [file, part, catalog.classes[label], catalog.classes[predicted], float(probabilities[predicted])]
+            rows.append([*cells, predicted == label, True, *map(float, probabilities)])
+    return format_table(header, rows)
+
+
+def _format_history(trained: Trained) -> bytes:
+    header = ["epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy", "seconds"]
+    return format_table(header, [[getattr(row, name) for name in header] for row in trained.history])
+
+
+def _list_versions() -> dict[str, str]:
+    packages = ("clownfish", "numpy", "onnx", "onnxruntime", "pillow")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def _make_report_content(
+    outcome: TrainingOutcome, metrics: dict[str, Any], messages: Sequence[str], created: str
+) -> ReportContent:
+    catalog, trained = outcome.catalog, outcome.trained
+    predicted = outcome.probabilities.argmax(axis=1)
+    certainty = outcome.probabilities.max(axis=1)
+    parts = np.array(outcome.split.parts)
+    wrong = np.flatnonzero((parts != "train") & (predicted != catalog.labels))
+    wrong = wrong[np.argsort(-certainty[wrong], kind="stable")][:_MAX_REPORT_PHOTOS]
+    test = np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS]
+    examples = _choose_examples(catalog, np.flatnonzero(parts == "train"))
+    shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
+    previews = load_previews(shown, outcome.cache)
+
+    def show(row: int, *, as_example: bool = False) -> ReportPhoto:
+        photo: Photo = catalog.photos[catalog.used[row]]
+        return ReportPhoto(
+            file=photo.file,
+            label=photo.label,
+            predicted=photo.label if as_example else catalog.classes[predicted[row]],
+            probability=float(certainty[row]),
+            correct=as_example or bool(predicted[row] == catalog.labels[row]),
+            preview=previews[photo.content_hash],
+        )
+
+    return ReportContent(
+        name=outcome.name,
+        created=created,
+        metrics=metrics,
+        history=[ReportEpoch(**asdict(row)) for row in trained.history],
+        best_epoch=trained.best_epoch,
+        messages=messages,
+        test_photos=[show(row) for row in test],
+        wrong_photos=[show(row) for row in wrong],
+        example_photos=[show(row, as_example=True) for row in examples],
+        unusable=[(photo.file, photo.note) for photo in catalog.photos if photo.status != "used"],
+        options=outcome.config.flatten(),
+        model={
+            "backbone": outcome.backbone.name,
+            "input_size": outcome.backbone.input_size,
+            "feature_set": outcome.backbone.feature_set,
+            "num_features": outcome.backbone.num_features,
+            "num_parameters": outcome.backbone.num_parameters,
+            "num_trained_parameters": trained.num_trained_parameters,
+            "weight_decay": trained.weight_decay,
+            "licence": BACKBONES[outcome.backbone.name].licence,
+        },
+    )
+
+
+def _choose_examples(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Training photos of every class in turn, so that each species is seen."""
+    by_class = [rows[catalog.labels[rows] == number] for number in range(len(catalog.classes))]
+    longest = max(len(own) for own in by_class)
+    in_turn = [own[turn] for turn in range(longest) for own in by_class if turn < len(own)]
+    return np.array(in_turn[:_MAX_EXAMPLES], np.int64)

@@ -1,0 +1,149 @@
+"""`clownfish train`: the whole story, from a folder of photos to a run folder."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.backbones import load_backbone
+from clownfish.config import TrainConfig
+from clownfish.errors import ConfigError
+from clownfish.features.cache import FeatureCache
+from clownfish.features.extract import extract_features, extract_views, keep_rows
+from clownfish.files import check_free, find_free_folder, write_folder
+from clownfish.images import AUGMENTED_VIEWS, Preprocessing
+from clownfish.photos.catalog import build_catalog, leave_out
+from clownfish.photos.scan import Scan, scan_labelled_photos
+from clownfish.pipeline.log import RunLog
+from clownfish.pipeline.run import Run
+from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
+from clownfish.progress import NoProgress, Progress
+from clownfish.records import Catalog, Part, Photo, PhotoFile
+from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
+from clownfish.training.cross_validation import cross_validate
+from clownfish.training.descent import TrainingSet
+from clownfish.training.selection import train_head
+
+
+def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
+    """Train a classifier and measure how good it is.
+
+    Args:
+        config: every option.
+        out: the run folder to make; None for a fresh one in `runs`.
+        progress: shows how far the work has come.
+
+    Returns:
+        The run: its folder and its numbers.
+
+    Raises:
+        PhotosError: the photos cannot be trained on.
+        ConfigError: an option makes no sense.
+        BackboneError: the pre-trained weights are missing or changed.
+        OutputError: the run folder exists or cannot be written.
+    """
+    progress, log = progress or NoProgress(), RunLog()
+    folder = _choose_folder(config, out)
+    with log.time_stage("scan"):
+        scan = _scan(config)
+        log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
+    with log.time_stage("features"):
+        backbone = load_backbone(
+            config.features.backbone, feature_set=config.features.feature_set, weights=config.features.weights or None
+        )
+        preprocessing = Preprocessing(size=backbone.input_size, resize=config.features.resize)
+        cache = FeatureCache()
+        with progress.show_stage("Reading photos", len(scan.photos)) as advance:
+            inspections, features = extract_features(scan.photos, backbone, preprocessing, cache, on_photo=advance)
+    with log.time_stage("split"):
+        catalog = build_catalog(scan.photos, inspections, config.photos)
+        catalog, split = _split(catalog, config)
+        features = keep_rows(features, catalog.feature_rows)
+    views = None
+    if config.features.augment:
+        files = [_find_file(catalog.photos[position]) for position in catalog.used]
+        num_views = len(files) * len(AUGMENTED_VIEWS)
+        with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
+            views = extract_views(files, features, backbone, preprocessing, cache, on_photo=advance)
+    with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
+        photos = _make_training_set(catalog, features, views, config)
+        training = replace(photos, rows=_find_rows(split, "train"))
+        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
+    with log.time_stage("cross-validate"):
+        folds = make_folds(catalog.label_names, catalog.groups, seed=config.training.seed)
+        with progress.show_stage("Cross-validating", int(folds.max()) + 1) as advance:
+            out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
+    outcome = TrainingOutcome(
+        name=folder.name,
+        config=config,
+        scan=scan,
+        catalog=catalog,
+        split=split,
+        backbone=backbone,
+        preprocessing=preprocessing,
+        trained=trained,
+        probabilities=trained.head.predict_rows(features, photos.rows),
+        out_of_fold=out_of_fold,
+        num_folds=int(folds.max()) + 1,
+        cache=cache,
+    )
+    metrics, files_to_write = make_run_files(outcome, log)
+    cache.close()
+    write_folder(folder, files_to_write)
+    return Run(path=folder, metrics=metrics)
+
+
+def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
+    if not config.photos.place:
+        raise ConfigError("No photos are given. Give a folder with one folder a class, or a CSV with file,label.")
+    if out is None:
+        name = re.sub(r"[^\w.-]+", "-", Path(config.photos.place).resolve().stem).strip("-.") or "run"
+        out = find_free_folder(Path("runs"), name)
+    check_free(out)
+    return out
+
+
+def _scan(config: TrainConfig) -> Scan:
+    options = config.photos
+    return scan_labelled_photos(Path(options.place), photos_folder=Path(options.folder) if options.folder else None)
+
+
+def _split(catalog: Catalog, config: TrainConfig) -> tuple[Catalog, Split]:
+    column = config.split.split_column
+    if not column:
+        shares = parse_shares(config.split.shares)
+        return catalog, split_photos(
+            catalog.label_names, catalog.groups, shares=shares, seed=config.training.seed
+        )
+    values = [catalog.photos[position].columns.get(column) for position in catalog.used]
+    known = sorted({name for photo in catalog.photos for name in photo.columns})
+    if column not in known:
+        found = f"the columns are {', '.join(known)}" if known else "there is no CSV with further columns"
+        raise ConfigError(f"--split-column {column}: there is no such column; {found}.")
+    split = take_split([value or "" for value in values], catalog.label_names, catalog.groups)
+    chosen = np.array([bool(part) for part in split.parts])
+    catalog = leave_out(catalog, ~chosen, "the split column leaves it out")
+    return catalog, replace(split, parts=tuple(part for part in split.parts if part))
+
+
+def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
+    return np.flatnonzero([own == part for own in split.parts])
+
+
+def _find_file(photo: Photo) -> PhotoFile:
+    return PhotoFile(file=photo.file, path=photo.path, label=photo.label)
+
+
+def _make_training_set(
+    catalog: Catalog, features: NDArray[np.float32], views: NDArray[np.float32] | None, config: TrainConfig
+) -> TrainingSet:
+    return TrainingSet(
+        features=features,
+        labels=catalog.labels,
+        rows=np.arange(len(catalog.used)),
+        num_classes=len(catalog.classes),
+        views=views,
+        balance=config.training.balance,
+    )

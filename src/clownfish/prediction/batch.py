@@ -1,0 +1,93 @@
+"""Classify many photos: decode in helper processes, run the model in threads, answer in order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.compute import WorkerFailure, run_in_workers
+from clownfish.compute.worker import Message
+from clownfish.images import Preprocessing, decode_file
+from clownfish.prediction.classifier import Classifier
+from clownfish.records import PhotoFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the model says about one photo."""
+
+    photo: PhotoFile
+    content_hash: str
+    """SHA-256 of the file, hexadecimal; "" if it could not be read."""
+    probabilities: NDArray[np.float32] | None
+    """Shape (num_classes,); None for an unusable photo."""
+    note: str
+    """Why the photo is unusable, or what had to be converted."""
+
+
+def predict_photos(classifier: Classifier, photos: Iterable[PhotoFile]) -> Iterator[Answer]:
+    """Classify photos one after another, in constant memory.
+
+    Args:
+        classifier: the model.
+        photos: taken as they are needed.
+
+    Yields:
+        One answer a photo, in the order of the photos.
+    """
+    waiting: dict[int, Answer] = {}
+    next_index = 0
+    for index, answer in _answer_in_any_order(classifier, photos):
+        waiting[index] = answer
+        while next_index in waiting:
+            yield waiting.pop(next_index)
+            next_index += 1
+
+
+def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) -> Iterator[tuple[int, Answer]]:
+    pending: dict[int, PhotoFile] = {}
+
+    def make_requests() -> Iterator[Message]:
+        for index, photo in enumerate(photos):
+            pending[index] = photo
+            preprocessing = classifier.preprocessing
+            yield {
+                "index": index,
+                "path": photo.path,
+                "refusal": photo.refusal,
+                "size": preprocessing.size,
+                "resize": preprocessing.resize,
+            }
+
+    def finish(request: Message, answer: Message | WorkerFailure) -> Answer:
+        photo = pending.pop(request["index"])
+        if isinstance(answer, WorkerFailure):
+            return Answer(photo=photo, content_hash="", probabilities=None, note=str(answer))
+        pixels = answer.get("pixels")
+        return Answer(
+            photo=photo,
+            content_hash=answer["hash"],
+            probabilities=None if pixels is None else classifier.predict_pixels(pixels),
+            note=answer["note"],
+        )
+
+    function = "clownfish.prediction.batch:decode_request"
+    for outcome in run_in_workers(make_requests(), function=function, finish=finish):
+        yield outcome.index, outcome.result
+
+
+def decode_request(request: Message) -> Message:
+    """Read and decode one photo; runs in a helper process.
+
+    Args:
+        request: "path", "refusal" (why not to open it, or ""), "size" and "resize".
+
+    Returns:
+        See `images.decode_file`.
+    """
+    if request["refusal"]:
+        return {"hash": "", "note": request["refusal"]}
+    preprocessing = Preprocessing(size=request["size"], resize=request["resize"])
+    return decode_file(Path(request["path"]), preprocessing)

@@ -1,0 +1,144 @@
+"""The table of predictions: written as the photos are done, continued where it was interrupted."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clownfish.errors import OutputError
+from clownfish.files import encode_text, format_cell, format_line
+from clownfish.prediction.batch import Answer, predict_photos
+from clownfish.prediction.classifier import Classifier
+from clownfish.records import PhotoFile
+
+FIXED_COLUMNS = ("file", "label", "probability", "second", "second_probability", "status")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableSummary:
+    """What a table of predictions holds."""
+
+    num_photos: int
+    num_unusable: int
+    num_resumed: int
+    """Photos that an interrupted run had done already."""
+    counts: Counter[str]
+    """Photos by predicted label."""
+
+
+def write_predictions(
+    classifier: Classifier,
+    photos: Iterable[PhotoFile],
+    path: Path,
+    *,
+    overwrite: bool = False,
+    on_row: Callable[[Sequence[str]], None] = lambda _: None,
+) -> TableSummary:
+    """Classify photos and write a row each, in constant memory.
+
+    Rows go to a file beside `path` that is renamed at the end. If an interrupted run of the same model left
+    such a file, its rows are kept and the work goes on behind them.
+
+    Args:
+        classifier: the model.
+        photos: in an order that is the same each time.
+        path: the CSV to write.
+        overwrite: replace an existing table.
+        on_row: called with the cells of each row, also of rows that an interrupted run had written.
+
+    Returns:
+        What the table holds.
+
+    Raises:
+        OutputError: the table exists, cannot be written, or an interrupted one is of other photos.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
+    partial = path.with_name(f"{path.name}.partial-{classifier.hash[:8]}")
+    remaining = iter(photos)
+    counts: Counter[str] = Counter()
+    num_photos = num_unusable = num_resumed = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        num_resumed = _recover(partial, classifier)
+        for cells in _chain(partial, num_resumed, classifier, remaining):
+            num_photos += 1
+            if cells[5] == "ok":
+                counts[cells[1]] += 1
+            else:
+                num_unusable += 1
+            on_row(cells)
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Give another place with --out.") from error
+    return TableSummary(num_photos=num_photos, num_unusable=num_unusable, num_resumed=num_resumed, counts=counts)
+
+
+def make_header(classes: Sequence[str]) -> list[str]:
+    """Column names: the fixed ones and one a class; a class called like a fixed column gets "class " in front."""
+    return [*FIXED_COLUMNS, *(f"class {name}" if name in FIXED_COLUMNS else name for name in classes)]
+
+
+def make_row(answer: Answer, classes: Sequence[str]) -> list[str]:
+    """Format one answer as the cells of its row.
+
+    Args:
+        answer: of one photo.
+        classes: names of the classes.
+
+    Returns:
+        One cell a column of `make_header`.
+    """
+    if answer.probabilities is None:
+        cells: list[object] = [answer.photo.file, None, None, None, None, f"unusable: {answer.note}"]
+        cells += [None] * len(classes)
+    else:
+        first, second = np.argsort(-answer.probabilities, kind="stable")[:2]
+        values = [float(value) for value in answer.probabilities]
+        cells = [answer.photo.file, classes[first], values[first], classes[second], values[second], "ok", *values]
+    return [format_cell(cell) for cell in cells]
+
+
+def _recover(partial: Path, classifier: Classifier) -> int:
+    """Cut off what a kill left of the last line; returns the number of complete rows, starting anew if need be."""
+    header = encode_text(format_line(make_header(classifier.classes)))
+    if partial.exists():
+        with partial.open("rb+") as file:
+            num_lines = end = 0
+            for line in file:
+                if line.endswith(b"\n"):
+                    num_lines, end = num_lines + 1, end + len(line)
+            file.truncate(end)
+        if num_lines:
+            return num_lines - 1
+    partial.write_bytes(header)
+    return 0
+
+
+def _chain(
+    partial: Path, num_resumed: int, classifier: Classifier, remaining: Iterator[PhotoFile]
+) -> Iterator[Sequence[str]]:
+    """The rows that are there, checked against the photos, then the new ones as they are written."""
+    if num_resumed:
+        with partial.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            next(rows)
+            for cells in rows:
+                photo = next(remaining, None)
+                if photo is None or encode_text(format_cell(photo.file)).decode() != cells[0]:
+                    raise OutputError(
+                        f"{partial} holds an interrupted table of other photos ({cells[0]!r} is not where it was)."
+                        " Remove that file to start anew."
+                    )
+                yield cells
+    with partial.open("ab") as output:
+        for answer in predict_photos(classifier, remaining):
+            cells = make_row(answer, classifier.classes)
+            output.write(encode_text(format_line(cells)))
+            output.flush()
+            yield cells
+        os.fsync(output.fileno())

@@ -1,0 +1,153 @@
+"""Numbers to the lines that a person reads in the terminal. Nothing here prints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_WIDTH = 16
+
+
+def describe_run(
+    metrics: Mapping[str, Any], path: Path, history: Sequence[Mapping[str, str]], options: Mapping[str, Any]
+) -> list[str]:
+    """Tell a training run in about fifteen lines.
+
+    Args:
+        metrics: as in metrics.json.
+        path: the run folder.
+        history: rows of history.csv.
+        options: as in config.toml, flat.
+
+    Returns:
+        The lines.
+    """
+    photos, part = metrics["num_photos"], metrics["test"]
+    used = sum(photos[name] for name in ("train", "validation", "test"))
+    kept = history[metrics["best_epoch"] - 1]
+    parameters = metrics["num_parameters"]
+    lines = [
+        _line(
+            "Photos",
+            f"found {used + photos['unusable']} = used {used} + unusable {photos['unusable']};"
+            f" {len(metrics['classes'])} classes, {metrics['num_groups']} groups",
+        ),
+        _line(
+            "Split", f"{photos['train']} training, {photos['validation']} validation, {photos['test']} test photos"
+        ),
+        _line(
+            "Network",
+            f"{options['backbone']}; {parameters['trained']:,} of"
+            f" {parameters['backbone'] + parameters['trained']:,} parameters trained",
+        ),
+        _line("Training", _describe_training(metrics, len(history), options)),
+        _line("  training", _describe_epoch(kept["train_loss"], kept["train_accuracy"])),
+    ]
+    if photos["validation"]:
+        lines.append(_line("  validation", _describe_epoch(kept["validation_loss"], kept["validation_accuracy"])))
+    if photos["test"]:
+        lines.append(_line("Test", _describe_part(part)))
+    lines += [
+        _line("Cross-validated", f"{_describe_part(metrics['cross_validated'])}, {_count_folds(metrics)}"),
+        _line("Guessing", _describe_chance(metrics)),
+        *_describe_confusions(metrics),
+        *describe_messages(metrics["messages"]),
+        _line("Seconds", _describe_seconds(metrics["seconds"])),
+        _line("Report", str(path / "report.html")),
+        _line("Model", str(path / "model.onnx")),
+    ]
+    return lines
+
+
+def describe_evaluation(metrics: Mapping[str, Any], messages: Sequence[str]) -> list[str]:
+    """Tell how a model did on labelled photos.
+
+    Args:
+        metrics: of `pipeline.evaluate`.
+        messages: what the user should know.
+
+    Returns:
+        The lines, with a table of classes.
+    """
+    photos = metrics["num_photos"]
+    names = [row["label"] for row in metrics["per_class"] if row["num_photos"]]
+    width = max(len(name) for name in names)
+    lines = [
+        _line("Photos", f"evaluated {photos['evaluated']} + unusable {photos['unusable']}"),
+        _line("Result", _describe_part(metrics["evaluated"])),
+        *describe_messages(messages),
+        "",
+        f"{'class':<{width}}  photos  right  precision  recall",
+    ]
+    for row in metrics["per_class"]:
+        if row["num_photos"]:
+            shares = f"{_percent(row['precision']):>9}  {_percent(row['recall']):>6}"
+            lines.append(f"{row['label']:<{width}}  {row['num_photos']:>6}  {row['tp']:>5}  {shares}")
+    return lines
+
+
+def describe_messages(messages: Sequence[str]) -> list[str]:
+    """Mark the sentences that the user should not miss."""
+    return [_line("Note" if number == 0 else "", message) for number, message in enumerate(messages)]
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<{_WIDTH}}{text}"
+
+
+def _describe_training(metrics: Mapping[str, Any], num_epochs: int, options: Mapping[str, Any]) -> str:
+    iterations = metrics["iterations_per_epoch"]
+    text = (
+        f"{num_epochs} epochs of {iterations} iteration{'s' * (iterations != 1)} (batches of {options['batch_size']});"
+        f" kept epoch {metrics['best_epoch']}"
+    )
+    lowest = metrics["lowest_validation_loss_epoch"]
+    if lowest not in (None, metrics["best_epoch"]):
+        text += f" (validation loss lowest at {lowest}, within its error)"
+    return text
+
+
+def _describe_epoch(loss: str, accuracy: str) -> str:
+    return f"loss {float(loss):.3f}, accuracy {_percent(float(accuracy))}"
+
+
+def _describe_part(part: Mapping[str, Any]) -> str:
+    accuracy = part["accuracy"]
+    return (
+        f"{_percent(accuracy['value'])} right ({_percent(accuracy['low'])} to {_percent(accuracy['high'])}),"
+        f" cross-entropy {part['cross_entropy']:.3f}, {part['num_photos']} photos"
+    )
+
+
+def _count_folds(metrics: Mapping[str, Any]) -> str:
+    return f"{metrics['cross_validated']['num_folds']} folds"
+
+
+def _describe_chance(metrics: Mapping[str, Any]) -> str:
+    chance = metrics["chance"]
+    if chance["accuracy"] is None:
+        return "no test photos to guess"
+    return f"{_percent(chance['accuracy'])} right by always saying the commonest class, cross-entropy {chance['cross_entropy']:.3f}"
+
+
+def _describe_confusions(metrics: Mapping[str, Any], most: int = 2) -> list[str]:
+    matrix, classes = metrics["cross_validated"]["confusion_matrix"], metrics["classes"]
+    pairs = sorted(
+        (
+            (count, classes[true], classes[predicted], sum(matrix[true]))
+            for true, row in enumerate(matrix)
+            for predicted, count in enumerate(row)
+            if true != predicted and count
+        ),
+        key=lambda pair: -pair[0],
+    )
+    texts = [f"{true} taken for {predicted} ({count} of {total})" for count, true, predicted, total in pairs[:most]]
+    return [_line("Most confused", ", ".join(texts))] if texts else []
+
+
+def _describe_seconds(seconds: Mapping[str, float]) -> str:
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total" and value >= 0.05)
+    return f"{seconds['total']:.1f} ({stages})"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
