@@ -12,6 +12,8 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 
+# two pips must not write into one environment
+.NOTPARALLEL:
 .PHONY: demo test check format constraints clean
 
 demo: $(VENV)/.installed
@@ -39,7 +41,7 @@ constraints:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("clownfish needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name another: make demo PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # The time stamps tell when what is installed was last brought up to date with pyproject.toml;
 # the sources themselves are used where they lie.

@@ -44,7 +44,10 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="500,5000,50000", help="numbers of photos, with commas: %(default)s")
     parser.add_argument(
-        "--from", dest="source", type=Path, help="photos to make others from, one folder a class (default: scikit-learn's)"
+        "--from",
+        dest="source",
+        type=Path,
+        help="photos to make others from, one folder a class (default: scikit-learn's)",
     )
     parser.add_argument("--keep", type=Path, help="make the photos here and leave them for the next time")
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
@@ -122,7 +125,7 @@ def make_section(
                 show_number(done.cpu_seconds),
                 show_megabytes(done.largest_process_bytes),
                 show_megabytes(done.all_processes_bytes),
-                "–" if math.isnan(done.others_share) else f"{done.others_share:.0%}",
+                "-" if math.isnan(done.others_share) else f"{done.others_share:.0%}",
             ]
         )
     compared = f"ms a photo, against {sizes[reference]:,}"

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 _SAMPLE_SECONDS = 0.2
 _PROC = Path("/proc")
@@ -171,7 +172,7 @@ def _wait(process: "subprocess.Popen[bytes]") -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, float(usage.ru_maxrss * unit)
 
 
-def _read_back(file: "tempfile._TemporaryFileWrapper[str]") -> str:
+def _read_back(file: TextIO) -> str:
     file.seek(0)
     return file.read()
 

@@ -37,8 +37,8 @@ def make_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def show_number(value: float, decimals: int = 1) -> str:
-    """Write a number with commas, or a dash where it could not be measured."""
-    return "–" if math.isnan(value) else f"{value:,.{decimals}f}"
+    """Write a number with commas, or - where it could not be measured."""
+    return "-" if math.isnan(value) else f"{value:,.{decimals}f}"
 
 
 def show_megabytes(num_bytes: float) -> str:

@@ -165,9 +165,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return {"accuracy": test["accuracy"]["value"], "num_test": test["num_photos"], "versions": {}}
 
 
-def make_section(
-    contestants: Sequence[Contestant], rounds: dict[str, list[Round]], options: argparse.Namespace
-) -> str:
+def make_section(contestants: Sequence[Contestant], rounds: dict[str, list[Round]], options: argparse.Namespace) -> str:
     """Write the results down.
 
     Args:
@@ -181,7 +179,7 @@ def make_section(
     first = rounds[contestants[0].name]
     rows = [make_row(contestant.title, rounds[contestant.name], first) for contestant in contestants]
     ratio = f"time, {contestants[0].name} = 1"
-    header = ["", "wall s", "(lowest–highest)", "CPU s", ratio, "largest process MB", "all MB", "test accuracy"]
+    header = ["", "wall s", "lowest to highest", "CPU s", ratio, "largest process MB", "all MB", "test accuracy"]
     num_photos = sum(1 for path in options.photos.rglob("*.*") if path.is_file())
     versions = {name: found for done in rounds.values() for name, found in done[0].report["versions"].items()}
     others = max(done.measurement.others_share for list_of in rounds.values() for done in list_of)
@@ -208,7 +206,7 @@ def make_row(title: str, done: Sequence[Round], first: Sequence[Round]) -> list[
     return [
         title,
         show_number(statistics.median(walls)),
-        f"{min(walls):,.1f}–{max(walls):,.1f}",
+        f"{min(walls):,.1f} to {max(walls):,.1f}",
         show_number(take_median([one.measurement.cpu_seconds for one in done])),
         show_number(statistics.median(ratios), 2),
         show_megabytes(take_median([one.measurement.largest_process_bytes for one in done])),

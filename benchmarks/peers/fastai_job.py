@@ -11,8 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from backbone import BATCH_SIZE, IMAGE_SIZE, PIXEL_DEVIATION, PIXEL_MEAN, Job, find_photos, load_state_dict
-from backbone import read_job, split_photos
+from backbone import (
+    BATCH_SIZE,
+    IMAGE_SIZE,
+    PIXEL_DEVIATION,
+    PIXEL_MEAN,
+    Job,
+    find_photos,
+    load_state_dict,
+    read_job,
+    split_photos,
+)
 from fastai.callback.training import BnFreeze  # type: ignore[import-not-found,unused-ignore]
 from fastai.vision.all import (  # type: ignore[import-not-found,unused-ignore]
     ImageDataLoaders,

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch  # type: ignore[import-not-found,unused-ignore]
-from backbone import BATCH_SIZE, IMAGE_SIZE, PIXEL_DEVIATION, PIXEL_MEAN, Job, find_photos, load_backbone
-from backbone import read_job, split_photos
+from backbone import (
+    BATCH_SIZE,
+    IMAGE_SIZE,
+    PIXEL_DEVIATION,
+    PIXEL_MEAN,
+    Job,
+    find_photos,
+    load_backbone,
+    read_job,
+    split_photos,
+)
 from PIL import Image
 from torch.utils.data import DataLoader  # type: ignore[import-not-found,unused-ignore]
 from torchvision.transforms import functional  # type: ignore[import-not-found,unused-ignore]

@@ -132,7 +132,9 @@ def predict(
         _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
     elif not quiet:
         resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
-        _print(f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable.")
+        _print(
+            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
+        )
         for label, count in summary.counts.most_common():
             _print(f"{count:>8}  {label}")
         for line in unusable:
@@ -149,9 +151,7 @@ def predict(
 @_photos_folder
 @_json
 @_quiet
-def evaluate(
-    model: str, photos: str, out: str | None, photos_folder: str | None, as_json: bool, quiet: bool
-) -> None:
+def evaluate(model: str, photos: str, out: str | None, photos_folder: str | None, as_json: bool, quiet: bool) -> None:
     """Compare the answers of MODEL with the labels of PHOTOS (a folder with one folder a class, or a CSV)."""
     from clownfish.pipeline.evaluate import evaluate_classifier
     from clownfish.screen import describe_evaluation

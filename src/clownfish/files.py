@@ -35,7 +35,7 @@ def write_file(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -74,7 +74,9 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     except FileExistsError as error:
         raise OutputError(f"{path} exists already. Choose another place with --out, or remove it.") from error
     except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place with --out.") from error
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Choose another place with --out."
+        ) from error
 
 
 def find_free_folder(parent: Path, name: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from clownfish.errors import UnusablePhotoError
 
@@ -24,9 +24,7 @@ View = Literal["whole", "mirrored", "crop", "mirrored_crop"]
 """What is shown of a photo: all of it, its mirror image, or a part (for augmentation)."""
 AUGMENTED_VIEWS: tuple[View, ...] = ("mirrored", "crop", "mirrored_crop")
 
-PHOTO_EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .tif .tiff .webp .bmp .dib .gif .heic .heif .hif".split()
-)
+PHOTO_EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .tif .tiff .webp .bmp .dib .gif .heic .heif .hif".split())
 """File name endings, lower case, that mark a file as a photo."""
 
 MAX_FILE_BYTES = 1_000_000_000
@@ -43,7 +41,10 @@ MAX_JPEG_SCANS = 200
 
 _FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF"]
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_QUARTER_TURNS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 _CROP_SHARE = 0.8
+_TOO_MUCH_MEMORY = "decoding needs more memory than is allowed"
 _DECODER_VERSION = 1
 """Raise it whenever the pixels or the inspection of any photo change: it is part of every cache key."""
 
@@ -94,7 +95,9 @@ def read_photo_file(path: Path) -> bytes:
         if not path.is_file():
             raise UnusablePhotoError("the file does not exist" if not path.exists() else "not a regular file")
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise UnusablePhotoError(f"the file has {size / 1e9:.1f} GB, more than the {MAX_FILE_BYTES / 1e9:.0f} allowed")
+            raise UnusablePhotoError(
+                f"the file has {size / 1e9:.1f} GB, more than the {MAX_FILE_BYTES / 1e9:.0f} allowed"
+            )
         return path.read_bytes()
     except OSError as error:
         raise UnusablePhotoError(f"the file cannot be read: {error.strerror or error}") from error
@@ -123,8 +126,8 @@ def decode_photo(
         _note_format(image, expected_format, notes)
     # measured before EXIF rotation and reduction by draft()
     width, height = image.info["clownfish_size"]
-    upright = _rotate_upright(image)
-    if upright.size != image.size and (upright.width > upright.height) != (image.width > image.height):
+    upright, is_turned = _rotate_upright(image)
+    if is_turned:
         width, height = height, width
     rgb = convert_to_rgb(upright, notes)
     pixel_hash = hashlib.sha256(f"{width}x{height}".encode() + rgb.tobytes()).hexdigest()
@@ -222,7 +225,7 @@ def prepare_image(image: Image.Image | NDArray[Any], preprocessing: Preprocessin
     """
     if not isinstance(image, Image.Image):
         image = wrap_array(image)
-    return prepare_pixels(convert_to_rgb(_rotate_upright(image), []), preprocessing)
+    return prepare_pixels(convert_to_rgb(_rotate_upright(image)[0], []), preprocessing)
 
 
 def make_preview(path: Path) -> bytes:
@@ -236,7 +239,7 @@ def make_preview(path: Path) -> bytes:
     """
     try:
         image = _decode(read_photo_file(path), Preprocessing(size=PREVIEW_SIZE, resize="pad"), [])
-        rgb = convert_to_rgb(_rotate_upright(image), [])
+        rgb = convert_to_rgb(_rotate_upright(image)[0], [])
     except UnusablePhotoError:
         return b""
     scale = PREVIEW_SIZE / max(rgb.size)
@@ -257,15 +260,24 @@ def convert_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         Mode RGB, same size.
 
     Raises:
-        UnusablePhotoError: the mode cannot be converted.
+        UnusablePhotoError: the mode cannot be converted, or not in the memory allowed.
     """
+    try:
+        return _convert(image, notes)
+    except MemoryError as error:
+        raise UnusablePhotoError(_TOO_MUCH_MEMORY) from error
+    except ValueError as error:
+        raise UnusablePhotoError(f"the colours cannot be converted: {error}") from error
+
+
+def _convert(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
         return _convert_deep_grey(image, notes)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
-        if layer.getextrema()[3][0] == 255:  # opaque after all
+        if layer.getchannel("A").getextrema()[0] == 255:  # opaque after all
             return layer.convert("RGB")
         notes.append("transparency put on white")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -316,7 +328,7 @@ def _decode_with(
     except Image.DecompressionBombError as error:
         raise UnusablePhotoError(f"more than {MAX_JPEG_PIXELS // 1_000_000} million pixels; make it smaller") from error
     except MemoryError as error:
-        raise UnusablePhotoError("decoding needs more memory than is allowed") from error
+        raise UnusablePhotoError(_TOO_MUCH_MEMORY) from error
     # Damaged files raise nearly anything, not only OSError: of 6,073 tried, 212 raised ValueError and one SyntaxError.
     except Exception as error:
         raise UnusablePhotoError(_explain_damage(data, error)) from error
@@ -367,11 +379,15 @@ def _draft(image: Image.Image, preprocessing: Preprocessing) -> None:
         image.draft("RGB", (wanted, wanted))
 
 
-def _rotate_upright(image: Image.Image) -> Image.Image:
+def _rotate_upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Turn as EXIF says; True if by a quarter, which swaps width and height."""
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF raises nearly anything; the pixels are fine without it
-        return image
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return ImageOps.exif_transpose(image), orientation in _QUARTER_TURNS
+    except MemoryError as error:
+        raise UnusablePhotoError(_TOO_MUCH_MEMORY) from error
+    except Exception:  # noqa: BLE001 (damaged EXIF raises nearly anything; the pixels are fine without it)
+        return image, False
 
 
 def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -396,7 +412,7 @@ def _note_format(image: Image.Image, expected_format: str, notes: list[str]) -> 
 
 
 def _explain_damage(data: bytes, error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         start = data[:16].lstrip()
         if start[:1] == b"<":
             return "not a photo: the file holds a web page or other text"

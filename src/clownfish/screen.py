@@ -31,9 +31,7 @@ def describe_run(
             f"found {used + photos['unusable']} = used {used} + unusable {photos['unusable']};"
             f" {len(metrics['classes'])} classes, {metrics['num_groups']} groups",
         ),
-        _line(
-            "Split", f"{photos['train']} training, {photos['validation']} validation, {photos['test']} test photos"
-        ),
+        _line("Split", f"{photos['train']} training, {photos['validation']} validation, {photos['test']} test photos"),
         _line(
             "Network",
             f"{options['backbone']}; {parameters['trained']:,} of"
@@ -126,14 +124,15 @@ def _describe_chance(metrics: Mapping[str, Any]) -> str:
     chance = metrics["chance"]
     if chance["accuracy"] is None:
         return "no test photos to guess"
-    return f"{_percent(chance['accuracy'])} right by always saying the commonest class, cross-entropy {chance['cross_entropy']:.3f}"
+    loss = f"cross-entropy {chance['cross_entropy']:.3f}"
+    return f"{_percent(chance['accuracy'])} right by always saying the commonest class, {loss}"
 
 
 def _describe_confusions(metrics: Mapping[str, Any], most: int = 2) -> list[str]:
     matrix, classes = metrics["cross_validated"]["confusion_matrix"], metrics["classes"]
     pairs = sorted(
         (
-            (count, classes[true], classes[predicted], sum(matrix[true]))
+            (count, classes[true], classes[predicted], sum(row))
             for true, row in enumerate(matrix)
             for predicted, count in enumerate(row)
             if true != predicted and count
@@ -150,4 +149,11 @@ def _describe_seconds(seconds: Mapping[str, float]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"
+    """Whole per cents; never 100 where something is wrong, nor 0 where something is right."""
+    if share is None:
+        return "-"
+    if share < 1 and share > 0.995:
+        return ">99 %"
+    if 0 < share < 0.005:
+        return "<1 %"
+    return f"{100 * share:.0f} %"

@@ -170,9 +170,7 @@ class _Drawing:
     ) -> None:
         self._num_photos = len(labels)
         self._members = _collect(groups)
-        self._content = {
-            group: Counter(labels[photo] for photo in photos) for group, photos in self._members.items()
-        }
+        self._content = {group: Counter(labels[photo] for photo in photos) for group, photos in self._members.items()}
         self._draws = {group: draw_share(group, seed) for group in self._members}
         self._order = sorted(self._members, key=lambda group: self._draws[group])
         self._shares = dict(zip(PARTS, shares, strict=True))
@@ -230,9 +228,7 @@ class _Drawing:
         if any(self._part_of.get(group) == part for group in self._groups_of[label]):
             return
         candidates = [
-            group
-            for group in self._groups_of[label]
-            if group not in self._part_of and self._leaves_training(group)
+            group for group in self._groups_of[label] if group not in self._part_of and self._leaves_training(group)
         ]
         if candidates:
             self._assign(min(candidates, key=lambda group: (len(self._members[group]), self._draws[group])), part)
@@ -254,25 +250,27 @@ class _Drawing:
         for group, photos in self._members.items():
             for label in self._content[group]:
                 used[label].add(parts[photos[0]])
+        lacking: dict[tuple[Part, ...], list[str]] = defaultdict(list)
         for label in sorted(self._totals):
-            missing = [part for part in PARTS if part not in used[label] and self._shares[part]]
+            missing = tuple(part for part in PARTS if part not in used[label] and self._shares[part])
             if missing:
-                photos, groups = self._totals[label], self._num_groups[label]
-                yield (
-                    f"'{label}' has {photos} photo{'s' * (photos != 1)} in {groups} group{'s' * (groups != 1)}, too few"
-                    f" for three parts: it has no {' and no '.join(missing)} photos."
-                )
+                num_photos, num_groups = self._totals[label], self._num_groups[label]
+                counts = f"{num_photos} photo{'s' * (num_photos != 1)} in {num_groups} group{'s' * (num_groups != 1)}"
+                lacking[missing].append(f"{label} ({counts})")
+        for missing, labels in lacking.items():
+            yield f"No {' and no '.join(missing)} photos, for want of groups to spare: {_shorten(labels)}."
         small = [label for label in sorted(self._totals) if self._is_small(label)]
         if small:
             yield (
                 f"Too few photos for an exact {self._format_shares()} split in: {_shorten(small)}."
-                " Each of these has at least one test photo where it can spare one; add photos to make the test tell more."
+                " Each has at least one test photo where it can spare one; add photos to make the test tell more."
             )
 
     def _is_small(self, label: str) -> bool:
-        return 3 <= self._num_groups[label] and self._totals[label] * min(
-            share for part, share in self._shares.items() if share
-        ) < 1
+        return (
+            self._num_groups[label] >= 3
+            and self._totals[label] * min(share for part, share in self._shares.items() if share) < 1
+        )
 
     def _format_shares(self) -> str:
         return "/".join(f"{100 * share:g}" for share in self._shares.values())
@@ -286,8 +284,8 @@ def _describe_cut_groups(parts: Sequence[Part], groups: Sequence[str]) -> Iterab
     cut = sorted(group for group, used in seen.items() if len(used) > 1)
     if cut:
         yield (
-            f"The split column cuts {len(cut)} group{'s' * (len(cut) != 1)} ({_shorten(cut)}): copies or relatives of the"
-            " same photo lie in several parts, so the test accuracy will be too good."
+            f"The split column cuts {len(cut)} group{'s' * (len(cut) != 1)} ({_shorten(cut)}): copies or relatives of"
+            " one photo lie in several parts, so the test accuracy will be too good."
         )
 
 

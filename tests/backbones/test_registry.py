@@ -63,15 +63,15 @@ def test_weights_from_elsewhere_give_the_same_graph(tmp_path: Path) -> None:
 
 
 def test_unknown_backbone_is_answered_with_the_known() -> None:
-    expected = (
-        r"^There is no backbone 'resnet50'\. Choose one of: efficientnet_lite0, efficientnet_lite1, efficientnet_lite2\.$"
-    )
+    expected = r"^There is no backbone 'resnet50'\. Choose one of: efficientnet_lite0, efficientnet_lite1, efficientnet_lite2\.$"
     with pytest.raises(BackboneError, match=expected):
         load_backbone("resnet50")
 
 
 def test_unknown_feature_set_is_answered_with_the_known() -> None:
-    with pytest.raises(BackboneError, match=r"^There is no feature set 'some'\. Choose one of: all_stages, last_layer\.$"):
+    with pytest.raises(
+        BackboneError, match=r"^There is no feature set 'some'\. Choose one of: all_stages, last_layer\.$"
+    ):
         load_backbone(feature_set="some")
 
 
@@ -123,7 +123,9 @@ def test_weights_of_another_backbone_are_refused() -> None:
 
 
 def test_weights_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BackboneError, match=r"The weights file .*nothing\.pth cannot be read: No such file or directory\."):
+    with pytest.raises(
+        BackboneError, match=r"The weights file .*nothing\.pth cannot be read: No such file or directory\."
+    ):
         load_backbone(weights=tmp_path / "nothing.pth")
     with pytest.raises(BackboneError, match=r"The weights file .* cannot be read: Is a directory\."):
         load_backbone(weights=tmp_path)

@@ -137,7 +137,9 @@ def test_tensor_beyond_its_storage_is_refused(bounds: dict[str, Any]) -> None:
         read_state_dict(write_one(NUMBERS, **bounds))
 
 
-@pytest.mark.parametrize("bounds", [{"shape": (2, 2)}, {"shape": "ab"}, {"offset": None}, {"shape": None, "strides": 5}])
+@pytest.mark.parametrize(
+    "bounds", [{"shape": (2, 2)}, {"shape": "ab"}, {"offset": None}, {"shape": None, "strides": 5}]
+)
 def test_tensor_described_by_nonsense_is_refused(bounds: dict[str, Any]) -> None:
     with pytest.raises(BackboneError, match=r"^The weights file cannot be read: "):
         read_state_dict(write_one(NUMBERS, **bounds))
@@ -153,7 +155,8 @@ class Malice:
 
 @pytest.mark.parametrize("position", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("call", "name"), [(os.system, r"(posix|nt)\.system"), (eval, r"(__builtin__|builtins)\.eval"), (getattr, "getattr")]
+    ("call", "name"),
+    [(os.system, r"(posix|nt)\.system"), (eval, r"(__builtin__|builtins)\.eval"), (getattr, "getattr")],
 )
 def test_forbidden_global_is_named_and_never_called(tmp_path: Any, position: int, call: Any, name: str) -> None:
     canary = tmp_path / "canary"
@@ -185,7 +188,9 @@ def test_wrong_magic_number_or_protocol_is_refused(changes: dict[str, int]) -> N
         read_state_dict(write_file(OrderedDict(), **changes))
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 a zip, as newer PyTorch writes", b"\x80\x02.", b"hello", b"\x00" * 50])
+@pytest.mark.parametrize(
+    "data", [b"", b"PK\x03\x04 a zip, as newer PyTorch writes", b"\x80\x02.", b"hello", b"\x00" * 50]
+)
 def test_other_files_are_refused(data: bytes) -> None:
     with pytest.raises(BackboneError, match=r"^The weights file cannot be read: "):
         read_state_dict(data)

@@ -17,9 +17,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-FEATURE_SETS = ("all_stages", "last_layer")
-"""Names of the parts a feature vector can be made of."""
-
 _BATCH_NORM_EPSILON = 1e-3
 _STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 _OPSET = 17
@@ -114,10 +111,10 @@ def build_onnx(
         (batch, num_features)) and num_features.
     """
     graph = _Graph(tensors)
-    graph.add_weight("zero", np.float32(0.0).reshape(()))
-    graph.add_weight("six", np.float32(6.0).reshape(()))
-    graph.add_weight("pixel_scale", np.float32(1 / 127.5).reshape(()))
-    graph.add_weight("pixel_offset", np.float32(1.0).reshape(()))
+    graph.add_weight("zero", np.array(0.0, np.float32))
+    graph.add_weight("six", np.array(6.0, np.float32))
+    graph.add_weight("pixel_scale", np.array(1 / 127.5, np.float32))
+    graph.add_weight("pixel_offset", np.array(1.0, np.float32))
     value = graph.add_node("Cast", ["image"], "image.float", to=TensorProto.FLOAT)
     value = graph.add_node("Mul", [value, "pixel_scale"], "image.scaled")
     value = graph.add_node("Sub", [value, "pixel_offset"], "image.normalised")

@@ -58,7 +58,9 @@ class _Unpickler(pickle.Unpickler):
             return _Tensor
         if module == "torch" and name in _STORAGE_TYPES:
             return _STORAGE_TYPES[name]
-        raise BackboneError(f"The weights file asks for {module}.{name}, which weights have no use for. Do not trust it.")
+        raise BackboneError(
+            f"The weights file asks for {module}.{name}, which weights have no use for. Do not trust it."
+        )
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _device, num_elements, view = pid

@@ -93,8 +93,8 @@ def run_in_workers(
         function: "package.module:function", called in a helper with an item, returns a message.
         finish: called in a thread of this process with the item and its answer, or with the failure
             that says why there is none.
-        num_workers: helper processes; None for CLOWNFISH_WORKERS or else one a core, 0 to call the function in this process
-            (no protection from hangs and crashes).
+        num_workers: helper processes; None for CLOWNFISH_WORKERS or else one a core, 0 to call the function in
+            this process (no protection from hangs and crashes).
         timeout_seconds: after so long on one item, its helper is killed.
         memory_bytes: address space that a helper may add.
 
@@ -270,7 +270,7 @@ class _Crew(Generic[Result]):
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # handed to the caller's thread, which raises it
+        except BaseException as error:  # noqa: BLE001 (the caller's thread raises it)
             if not self._stopped.is_set():
                 self._results.put(error)
         self._results.put(None)

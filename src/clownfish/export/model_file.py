@@ -72,7 +72,7 @@ def build_model(backbone: Backbone, head: Head, description: ModelDescription) -
     graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", num_classes]))
     helper.set_model_props(model, _make_metadata(backbone, description))
     onnx.checker.check_model(model)
-    data = model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
     _check_parity(data, backbone, head)
     return data
 

@@ -214,7 +214,7 @@ class FeatureCache:
             row = self._query("SELECT COUNT(*) FROM entries")
         return CacheSummary(
             path=self.path,
-            num_entries=int(row[0]) if row else 0,
+            num_entries=cast(int, row[0]) if row else 0,
             num_bytes=sum(path.stat().st_size for path in self.path.parent.glob(f"{_FILE_NAME}*")),
             max_bytes=self.max_bytes,
         )
@@ -367,9 +367,7 @@ def _compute_checksum(digest: bytes, row: _Row) -> bytes:
 
 def _take_apart(entry: Entry) -> _Row:
     inspection = entry.inspection
-    text = json.dumps(
-        [inspection.pixel_hash, inspection.width, inspection.height, inspection.usable, inspection.note]
-    )
+    text = json.dumps([inspection.pixel_hash, inspection.width, inspection.height, inspection.usable, inspection.note])
     thumbnail = b"" if inspection.thumbnail is None else inspection.thumbnail.tobytes()
     return text, thumbnail, b"" if entry.features is None else entry.features.tobytes()
 

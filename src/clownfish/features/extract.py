@@ -19,6 +19,7 @@ from clownfish.features.inspection import inspect_photo
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing, View
 from clownfish.records import Backbone, Inspection, PhotoFile
 
+
 def make_session(onnx: bytes) -> onnxruntime.InferenceSession:
     """Load a graph for use from several threads at once, one core each.
 
@@ -106,9 +107,7 @@ def extract_views(
     """
     views = np.repeat(features[:, None], len(AUGMENTED_VIEWS), axis=1)
     for number, view in enumerate(AUGMENTED_VIEWS):
-        inspections, values = extract_features(
-            photos, backbone, preprocessing, cache, view=view, on_photo=on_photo
-        )
+        inspections, values = extract_features(photos, backbone, preprocessing, cache, view=view, on_photo=on_photo)
         views[np.flatnonzero([inspection.usable for inspection in inspections]), number] = values
     return views
 

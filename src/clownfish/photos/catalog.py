@@ -38,9 +38,7 @@ class PhotosOptions:
             raise ConfigError(f"min_photos is {self.min_photos}; it must be at least {MIN_PHOTOS} (or 0 for no limit).")
 
 
-def build_catalog(
-    files: Sequence[PhotoFile], inspections: Sequence[Inspection], options: PhotosOptions
-) -> Catalog:
+def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection], options: PhotosOptions) -> Catalog:
     """Group the usable photos and decide which are used.
 
     Args:
@@ -192,14 +190,14 @@ def _pair_conflicts(grouping: Grouping) -> list[Conflict]:
     return list(reversed(pairs.values()))
 
 
-def _summarise(
-    files: Sequence[PhotoFile], grouping: Grouping, small: set[str], options: PhotosOptions
-) -> list[str]:
+def _summarise(files: Sequence[PhotoFile], grouping: Grouping, small: set[str], options: PhotosOptions) -> list[str]:
     notes = []
     conflicts = _pair_conflicts(grouping)
     for conflict in conflicts[:5]:
         first, second = files[conflict.first], files[conflict.second]
-        verdict = "are the same picture; neither is used" if conflict.is_identical else "look like copies; both are used"
+        verdict = (
+            "are the same picture; neither is used" if conflict.is_identical else "look like copies; both are used"
+        )
         notes.append(f"Label conflict: {first.file} ({first.label}) and {second.file} ({second.label}) {verdict}.")
     if len(conflicts) > 5:
         notes.append(f"{len(conflicts) - 5} more label conflicts are in photos.csv.")

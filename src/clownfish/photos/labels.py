@@ -55,8 +55,8 @@ def find_size_problems(labels: Sequence[str], place: str) -> list[str]:
         One sentence for each problem.
     """
     too_small = [
-        f"The class {label!r} has {count} usable photo{'s' * (count != 1)}; at least {MIN_PHOTOS} are needed, one each for"
-        f" training, validation and testing. Add photos, or leave small classes out with --min-photos {MIN_PHOTOS}."
+        f"The class {label!r} has {count} usable photo{'s' * (count != 1)}; at least {MIN_PHOTOS} are needed, one each"
+        f" for training, validation and testing. Add photos, or leave small classes out with --min-photos {MIN_PHOTOS}."
         for label, count in sorted(Counter(labels).items())
         if count < MIN_PHOTOS
     ]

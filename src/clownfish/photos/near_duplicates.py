@@ -82,7 +82,8 @@ def _compute_spectra(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     side = thumbnails.shape[1]
     # row k holds cos(pi k (2 x + 1) / (2 side))
     waves = np.cos(np.pi / (2 * side) * np.outer(np.arange(8), 2 * np.arange(side) + 1)).astype(np.float32)
-    return waves @ thumbnails.astype(np.float32) @ waves.T
+    spectra: NDArray[np.float32] = waves @ thumbnails.astype(np.float32) @ waves.T
+    return spectra
 
 
 def _turn_spectra(spectra: NDArray[np.float32], view: int) -> NDArray[np.float32]:

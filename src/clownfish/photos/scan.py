@@ -168,8 +168,8 @@ def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
     if not scan.photos:
         if scan.loose_files:
             return [
-                f"The {len(scan.loose_files)} photos of {root} lie in no class (the first is {scan.loose_files[0]!r})."
-                " Make one folder a class inside it and move the photos there, or give a CSV with the columns file,label."
+                f"The {len(scan.loose_files)} photos of {root} lie in no class (such as {scan.loose_files[0]!r})."
+                " Put them into one folder a class, inside it, or give a CSV with the columns file,label."
             ]
         others = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
         found = f"only {others}" if others else "nothing"

@@ -117,11 +117,13 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "weight_decay": trained.weight_decay,
         "num_parameters": {"backbone": outcome.backbone.num_parameters, "trained": trained.num_trained_parameters},
         **{
-            part: evaluate_part(labels[parts == part], outcome.probabilities[parts == part], groups[parts == part])
+            part: evaluate_part(
+                labels[parts == part], outcome.probabilities[parts == part], groups[parts == part].tolist()
+            )
             for part in PARTS
         },
         "cross_validated": {
-            **evaluate_part(labels, outcome.out_of_fold, groups),
+            **evaluate_part(labels, outcome.out_of_fold, catalog.groups),
             "num_folds": outcome.num_folds,
             "per_class": describe_classes(confusions, classes),
             "confusion_matrix": confusions.tolist(),
@@ -237,7 +239,7 @@ def _make_report_content(
     shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
     previews = load_previews(shown, outcome.cache)
 
-    def show(row: int, *, as_example: bool = False) -> ReportPhoto:
+    def show(row: np.int64, *, as_example: bool = False) -> ReportPhoto:
         photo: Photo = catalog.photos[catalog.used[row]]
         return ReportPhoto(
             file=photo.file,

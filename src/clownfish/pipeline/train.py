@@ -114,9 +114,7 @@ def _split(catalog: Catalog, config: TrainConfig) -> tuple[Catalog, Split]:
     column = config.split.split_column
     if not column:
         shares = parse_shares(config.split.shares)
-        return catalog, split_photos(
-            catalog.label_names, catalog.groups, shares=shares, seed=config.training.seed
-        )
+        return catalog, split_photos(catalog.label_names, catalog.groups, shares=shares, seed=config.training.seed)
     values = [catalog.photos[position].columns.get(column) for position in catalog.used]
     known = sorted({name for photo in catalog.photos for name in photo.columns})
     if column not in known:

@@ -72,7 +72,7 @@ def write_predictions(
             else:
                 num_unusable += 1
             on_row(cells)
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Give another place with --out.") from error
     return TableSummary(num_photos=num_photos, num_unusable=num_unusable, num_resumed=num_resumed, counts=counts)

@@ -17,6 +17,7 @@ _LABEL_DISTANCE = 15
 _ROW_HEIGHT = 46
 _CELL = 10
 _MAX_DOTS = 40
+_SHARES = (0, 25, 50, 75, 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +54,8 @@ def draw_accuracies(marks: Sequence[Mark], chance: float | None) -> str:
     """
     bottom = _ROW_HEIGHT * len(marks) + 6
     parts = [
-        f'<line class="grid" x1="{tick}%" x2="{tick}%" y1="0" y2="{bottom}"/>'
         f'<text class="tick" x="{tick}%" y="{bottom + 16}" text-anchor="{_anchor(tick)}">{tick}\u00a0%</text>'
-        for tick in (0, 25, 50, 75, 100)
+        for tick in _SHARES
     ]
     described = [f"{mark.name}: {mark.text}." for mark in marks]
     if chance is not None:
@@ -77,6 +77,7 @@ def _draw_mark(mark: Mark, top: int) -> str:
         f'<text class="value" x="100%" y="{top + 18}" text-anchor="end">{escape(mark.text)}</text>',
         f'<line class="track" x1="0" x2="100%" y1="{middle}" y2="{middle}"/>',
     ]
+    parts.extend(f'<line class="track" x1="{tick}%" x2="{tick}%" y1="{middle}" y2="{middle + 6}"/>' for tick in _SHARES)
     if mark.low is not None and mark.high is not None:
         low, high = _percent(mark.low), _percent(mark.high)
         parts.append(f'<line class="interval" x1="{low}%" x2="{high}%" y1="{middle}" y2="{middle}"/>')
@@ -104,10 +105,12 @@ def draw_curves(
         bounds: lowest and highest value of the vertical axis; None for what the values need.
 
     Returns:
-        An SVG element.
+        An SVG element; "" if there is no value to draw.
     """
     lines = [line for line in lines if any(map(is_number, line.values))]
-    values = [value for line in lines for value in line.values if value is not None and is_number(value)]
+    values = [value for line in lines for value in _known_values(line)]
+    if not values:
+        return ""
     ticks = choose_ticks(min([*values, *_known(bounds[0])]), max([*values, *_known(bounds[1])]))
     plot = _Plot(first=epochs[0], last=epochs[-1], bottom=ticks[0], top=ticks[-1])
     parts = [_draw_level(plot, tick, write(tick)) for tick in ticks]
@@ -173,7 +176,9 @@ def _draw_line(plot: _Plot, epochs: Sequence[int], line: Line, write: Callable[[
         )
     polylines = "".join(f'<polyline points="{" ".join(run)}"/>' for run in runs if len(run) > 1)
     # the inner svg stretches to the width, its strokes do not
-    stretched = f'<svg viewBox="0 0 100 {_CURVE_HEIGHT}" width="100%" height="{_CURVE_HEIGHT}" preserveAspectRatio="none">'
+    stretched = (
+        f'<svg viewBox="0 0 100 {_CURVE_HEIGHT}" width="100%" height="{_CURVE_HEIGHT}" preserveAspectRatio="none">'
+    )
     shown = "".join(dots) if len(dots) <= _MAX_DOTS else ""
     return f'<g class="{line.name}">{stretched}{polylines}</svg>{shown}</g>'
 

@@ -21,6 +21,11 @@ class Cell:
     shade: float
     """How strongly the cell is coloured, 0 to 1."""
 
+    @property
+    def is_strong(self) -> bool:
+        """White text is easier to read on it than black; at this shade both have a contrast of 4.5 or more."""
+        return self.shade > 0.82
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:

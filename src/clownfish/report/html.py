@@ -106,6 +106,7 @@ def _collect_values(content: ReportContent) -> dict[str, Any]:
         "example_class": _find_weakest(per_class["cross_validated"]) or _find_weakest(per_class["test"]),
         "class_numbers": class_numbers,
         "num_usable": sum(metrics["num_photos"][part] for part in ("train", "validation", "test")),
+        "held_out_noun": _name_held_out(parts),
         "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(test)),
         "facts": {_FACT_NAMES.get(key, key.replace("_", " ")): value for key, value in content.model.items()},
     }
@@ -121,6 +122,11 @@ def _count_right(part: Mapping[str, Any]) -> int:
 
 def _count_wrong(part: Mapping[str, Any]) -> int:
     return part["num_photos"] - _count_right(part) if _has_accuracy(part) else 0
+
+
+def _name_held_out(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    names = [name for name in ("validation", "test") if parts[name]["num_photos"]]
+    return f"{' and '.join(names)} photo"
 
 
 def _draw_accuracies(parts: Mapping[str, Mapping[str, Any]], chance: float | None) -> Any:

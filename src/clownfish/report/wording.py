@@ -25,20 +25,15 @@ def format_share(value: float | None) -> str:
     """Write a share of 1 in whole per cent; what is not quite everything never reads as 100 %."""
     if value is None or not is_number(value):
         return NOTHING
-    percent = _round_percent(value)
-    if percent == 100 and value < 1:
-        return f"over\u00a099{_PERCENT}"
-    if percent == 0 and value > 0:
-        return f"under\u00a01{_PERCENT}"
-    return f"{percent}{_PERCENT}"
+    return _round_percent(value) + _PERCENT
 
 
 def format_range(interval: Mapping[str, Any]) -> str:
     """Write an interval, such as "89 to 97 %"; "" if it has no ends."""
     low, high = interval.get("low"), interval.get("high")
-    if not is_number(low) or not is_number(high):
+    if low is None or high is None or not is_number(low) or not is_number(high):
         return ""
-    return f"{_round_percent(float(low or 0))} to {_round_percent(float(high or 0))}{_PERCENT}"
+    return f"{_round_percent(low)} to {_round_percent(high)}{_PERCENT}"
 
 
 def format_accuracy(interval: Mapping[str, Any]) -> str:
@@ -64,7 +59,7 @@ def format_loss(value: float | None) -> str:
 
 def count_noun(number: int, singular: str, plural: str = "") -> str:
     """Write a count with its noun, such as "1 photo" or "1,368 photos"."""
-    return f"{number:,}\u00a0{singular if number == 1 else plural or singular + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -128,5 +123,10 @@ def clean_text(text: str) -> str:
     return _FORBIDDEN.sub("\ufffd", text)
 
 
-def _round_percent(value: float) -> int:
-    return round(value * 100)
+def _round_percent(value: float) -> str:
+    percent = round(value * 100)
+    if percent == 100 and value < 1:
+        return "over\u00a099"
+    if percent == 0 and value > 0:
+        return "under\u00a01"
+    return str(percent)

@@ -7,6 +7,7 @@ is fitted anew on everything but the fold to predict. No photo has a say in its 
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,6 @@ def _fit_fold(photos: TrainingSet, rows: NDArray[np.int64], inner: NDArray[np.in
     weight_decay = np.array([chosen.weight_decay * len(without_inner) / len(rows)], np.float32)
     if options.weight_decay is not None:
         weight_decay[0] = options.weight_decay
-    schedule = options.make_schedule()
-    for epoch, fits in enumerate(descend(replace(photos, rows=rows), weight_decay, schedule), start=1):
-        if epoch == chosen.best_epoch:
-            break
+    epochs = descend(replace(photos, rows=rows), weight_decay, options.make_schedule())
+    fits = next(islice(epochs, chosen.best_epoch - 1, None))
     return fits.make_head(0)

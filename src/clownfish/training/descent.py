@@ -97,9 +97,10 @@ class Fits:
         gradient *= np.float32(step)
         self._velocity *= momentum
         self._velocity += gradient
-        # the gradient's part of a step builds up to 1 / (1 - momentum); the decay has to keep pace
-        self._weights *= 1 - step / (1 - momentum) * self.weight_decay[:, None]
         self._weights -= self._velocity
+        # the gradient's part of a step builds up to 1 / (1 - momentum), so the decay has to keep pace; as an
+        # implicit (proximal) step it is stable for any weight decay
+        self._weights /= 1 + step / (1 - momentum) * self.weight_decay[:, None]
         self._bias_velocity *= momentum
         self._bias_velocity += step * error.sum(axis=0)
         self._bias -= self._bias_velocity
@@ -184,7 +185,8 @@ def weigh_classes(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.flo
 def _compute_log_priors(labels: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float32]:
     """Log share of each class: what a model without features would predict, and where the bias starts."""
     counts = np.bincount(labels, minlength=len(weights)) * weights + 1e-6
-    return np.log(counts / counts.sum()).astype(np.float32)
+    log_shares: NDArray[np.float32] = np.log(counts / counts.sum()).astype(np.float32)
+    return log_shares
 
 
 def _pick(training: TrainingSet, chosen: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,9 @@ def train_head(
 
     Returns:
         The layer, its history, and what was chosen.
+
+    Raises:
+        ConfigError: the hyperparameters make training diverge.
     """
     with limit_matrix_threads():
         return _train_head(training, validation_rows, options, on_epoch)
@@ -152,10 +156,15 @@ def _train_head(
                 validation_accuracy=float(val_right[:, index].mean()) if has_validation else None,
                 seconds=seconds,
             )
-            track.add(row, val_loss[:, index], lambda index=index: fits.make_head(index))
+            track.add(row, val_loss[:, index], partial(fits.make_head, index))
         on_epoch()
         if all(track.num_epochs_since_best >= options.patience for track in tracks):
             break
+    if not all(track.best_epoch for track in tracks):
+        raise ConfigError(
+            f"Training diverged with learning_rate {options.learning_rate:g} and dropout_rate {options.dropout_rate:g}."
+            " Try the defaults, 0.01 and 0.2."
+        )
     chosen = _choose_strongest(tracks)
     num_features, num_classes = tracks[chosen].head.weights.shape
     return Trained(

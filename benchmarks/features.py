@@ -1,0 +1,282 @@
+"""How near does `extract_features` come to what decoding and the network alone would allow?
+
+The bound is 1 / (decoding seconds a photo + network seconds a photo), each measured alone in the same
+run with all cores busy: what a program reaches that does both for every photo and nothing else.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.backbones import load_backbone
+from clownfish.errors import UnusablePhotoError
+from clownfish.features.cache import FeatureCache
+from clownfish.features.extract import extract_features, make_session
+from clownfish.images import PHOTO_EXTENSIONS, Preprocessing, decode_photo
+from clownfish.records import Backbone, PhotoFile
+from measuring import watch_others
+from results import count_cores, describe_conditions, make_table, publish, report_progress, show_number
+from synthetic_photos import load_sources, make_photos
+
+MADE = {"640": ((640, 480), 400), "12MP": ((4000, 3000), 120)}
+"""Name to size in pixels and default number."""
+NUM_READY_PICTURES = 32
+"""The network's time does not depend on what it sees."""
+NUM_NETWORK_RUNS = 200
+ENDS_SHARE = 0.1
+"""The first and the last tenth of the photos are left out of the steady state."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Round:
+    """One round of measurements on one set of photos."""
+
+    decoding: float
+    """Photos a second, all cores, likewise the next."""
+    network: float
+    steady: float
+    """Photos a second of `extract_features` once it runs."""
+    whole: float
+    """Likewise, with start and end."""
+    startup_seconds: float
+    """What start and end take beyond the steady state."""
+    others_share: float
+
+    @property
+    def bound(self) -> float:
+        return 1 / (1 / self.decoding + 1 / self.network)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoSet:
+    """Photos to measure with."""
+
+    name: str
+    paths: list[Path]
+
+    def describe(self) -> str:
+        mean = statistics.mean(path.stat().st_size for path in self.paths)
+        return f"{self.name}: {len(self.paths)} x {mean / 1000:,.0f} kB"
+
+
+def main() -> None:
+    """Measure every set of photos, print the table."""
+    options = read_options()
+    backbone = load_backbone(options.backbone)
+    with tempfile.TemporaryDirectory(prefix="clownfish-benchmark-") as folder:
+        photo_sets = [find_photos(place, options.number) for place in options.photos]
+        photo_sets += [make_photo_set(name, Path(folder, name), options) for name in options.make]
+        results = []
+        for photo_set in photo_sets:
+            rounds = [measure_round(photo_set, backbone) for _ in range(options.rounds)]
+            results.append((photo_set, rounds))
+            achieved = statistics.median(one.steady / one.bound for one in rounds)
+            report_progress(f"{photo_set.describe()}: {achieved:.0%} of the bound")
+        publish("features", make_section(results, backbone), write=options.write)
+
+
+def read_options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="*", type=Path, help="folders of photos")
+    parser.add_argument(
+        "--make", action="append", default=[], choices=sorted(MADE), help="measure with made photos too"
+    )
+    parser.add_argument("--number", type=int, help="photos a set (default: all; made: 400 of 640 px, 120 of 12 MP)")
+    parser.add_argument("--from", dest="source", type=Path, help="photos to make others from (default: scikit-learn's)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    options = parser.parse_args()
+    if not options.photos and not options.make:
+        parser.error("give a folder of photos, or --make 640, or --make 12MP")
+    return options
+
+
+def find_photos(folder: Path, number: int | None) -> PhotoSet:
+    """Take the photos of a folder, or a number of them spread over it."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_EXTENSIONS)
+    if not paths:
+        raise SystemExit(f"There is no photo in {folder}.")
+    step = max(1, len(paths) // (number or len(paths)))
+    return PhotoSet(name=folder.resolve().name, paths=paths[::step][:number])
+
+
+def make_photo_set(name: str, folder: Path, options: argparse.Namespace) -> PhotoSet:
+    """Make photos of a size."""
+    size, number = MADE[name]
+    number = options.number or number
+    report_progress(f"making {number} photos of {size[0]} x {size[1]} pixels ...")
+    paths = make_photos(folder, load_sources(options.source), number, size)
+    return PhotoSet(name=f"made, {size[0]} x {size[1]}", paths=paths)
+
+
+def measure_round(photo_set: PhotoSet, backbone: Backbone) -> Round:
+    """Measure decoding alone, the network alone, and `extract_features`.
+
+    Args:
+        photo_set: the photos.
+        backbone: the network.
+
+    Returns:
+        The round.
+    """
+    preprocessing = Preprocessing(size=backbone.input_size)
+    with watch_others() as load:
+        decoding = measure_decoding(photo_set.paths, preprocessing)
+        network = measure_network(photo_set.paths, backbone, preprocessing)
+        total, done_at = run_extraction(photo_set.paths, backbone, preprocessing)
+    number = len(photo_set.paths)
+    skipped = min(max(int(number * ENDS_SHARE), 2 * count_cores()), number // 3)
+    steady = (number - 1 - 2 * skipped) / (done_at[-1 - skipped] - done_at[skipped])
+    return Round(
+        decoding=decoding,
+        network=network,
+        steady=steady,
+        whole=number / total,
+        startup_seconds=total - number / steady,
+        others_share=load.share,
+    )
+
+
+def measure_decoding(paths: Sequence[Path], preprocessing: Preprocessing) -> float:
+    """Photos a second that all cores decode, a process each, from bytes in memory."""
+    context = multiprocessing.get_context("spawn")
+    num_processes = min(count_cores(), len(paths))
+    barrier, rates = context.Barrier(num_processes), context.Queue()
+    processes = [
+        context.Process(target=_decode_share, args=(paths[start::num_processes], preprocessing, barrier, rates))
+        for start in range(num_processes)
+    ]
+    for process in processes:
+        process.start()
+    total: float = sum(rates.get(timeout=600) for _ in processes)
+    for process in processes:
+        process.join()
+    return total
+
+
+def _decode_share(paths: Sequence[Path], preprocessing: Preprocessing, barrier: Barrier, rates: "Queue[float]") -> None:
+    contents = [path.read_bytes() for path in paths]
+    _decode(contents[0], preprocessing)
+    barrier.wait()
+    start = time.perf_counter()
+    for content in contents:
+        _decode(content, preprocessing)
+    rates.put(len(contents) / (time.perf_counter() - start))
+
+
+def _decode(content: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    try:
+        return decode_photo(content, preprocessing).pixels
+    except UnusablePhotoError:  # it took its time all the same
+        return np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8)
+
+
+def measure_network(paths: Sequence[Path], backbone: Backbone, preprocessing: Preprocessing) -> float:
+    """Photos a second that the network computes on ready pixels, one at a time, a thread a core."""
+    session = make_session(backbone.onnx)
+    pictures = [_decode(path.read_bytes(), preprocessing)[None] for path in paths[:NUM_READY_PICTURES]]
+
+    def run_share() -> float:
+        session.run(["features"], {"image": pictures[0]})
+        barrier.wait()
+        start = time.perf_counter()
+        for number in range(NUM_NETWORK_RUNS):
+            session.run(["features"], {"image": pictures[number % len(pictures)]})
+        return NUM_NETWORK_RUNS / (time.perf_counter() - start)
+
+    barrier = threading.Barrier(count_cores())
+    return sum(run_at_once(run_share, count_cores()))
+
+
+def run_at_once(function: Callable[[], float], number: int) -> list[float]:
+    """Call a function in several threads at the same time, and wait for all."""
+    results: list[float] = []
+    threads = [threading.Thread(target=lambda: results.append(function())) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def run_extraction(
+    paths: Sequence[Path], backbone: Backbone, preprocessing: Preprocessing
+) -> tuple[float, list[float]]:
+    """Run `extract_features` with an empty cache.
+
+    Args:
+        paths: the photos.
+        backbone: the network.
+        preprocessing: how photos become its input.
+
+    Returns:
+        Seconds it took, and when each photo was done.
+    """
+    photos = [PhotoFile(file=path.name, path=str(path), label="") for path in paths]
+    done_at: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="clownfish-benchmark-") as folder:
+        cache = FeatureCache(Path(folder))
+        start = time.perf_counter()
+        extract_features(photos, backbone, preprocessing, cache, on_photo=lambda: done_at.append(time.perf_counter()))
+        total = time.perf_counter() - start
+        cache.close()
+    return total, done_at
+
+
+def make_section(results: Sequence[tuple[PhotoSet, Sequence[Round]]], backbone: Backbone) -> str:
+    """Write the results down as Markdown."""
+    header = [
+        "photos",
+        "decoding alone, photos/s",
+        "network alone, photos/s",
+        "bound, photos/s",
+        "achieved, photos/s",
+        "of the bound",
+        "with startup, photos/s",
+        "of the bound",
+        "startup s",
+    ]
+    others = max(one.others_share for _, rounds in results for one in rounds)
+    num_rounds = len(results[0][1])
+    return "\n\n".join(
+        [
+            "## Features: how near to the bound",
+            make_table(header, [make_row(photo_set, rounds) for photo_set, rounds in results]),
+            f"Medians of {num_rounds} rounds, shares are medians of each round's share; {backbone.name},"
+            f" {backbone.num_features:,} numbers a photo, nothing cached before. bound = 1 / (1 / decoding + 1 /"
+            f" network), all of it on all cores. Other programs took at most {others:.0%} of the processors.",
+            describe_conditions(["clownfish", "onnxruntime", "numpy", "pillow"]),
+        ]
+    )
+
+
+def make_row(photo_set: PhotoSet, rounds: Sequence[Round]) -> list[str]:
+    """One row of the table."""
+    return [
+        photo_set.describe(),
+        show_number(statistics.median(one.decoding for one in rounds)),
+        show_number(statistics.median(one.network for one in rounds)),
+        show_number(statistics.median(one.bound for one in rounds)),
+        show_number(statistics.median(one.steady for one in rounds)),
+        f"{statistics.median(one.steady / one.bound for one in rounds):.0%}",
+        show_number(statistics.median(one.whole for one in rounds)),
+        f"{statistics.median(one.whole / one.bound for one in rounds):.0%}",
+        show_number(statistics.median(one.startup_seconds for one in rounds), 2),
+    ]
+
+
+if __name__ == "__main__":
+    main()
