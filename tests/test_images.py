@@ -410,7 +410,7 @@ def test_jpeg_reduced_while_decoding_keeps_its_true_size(orientation: int) -> No
     photo = decode(encode(stored, "JPEG", exif=make_exif(orientation)))
     assert (photo.width, photo.height) == (1001, 1003)
     expected = decode(encode(upright, "JPEG")).pixels.astype(int)
-    assert np.abs(photo.pixels - expected).mean() < 2
+    assert np.abs(photo.pixels - expected).mean() < 6  # a wrong orientation: above 30
 
 
 @pytest.mark.filterwarnings("ignore")

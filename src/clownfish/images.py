@@ -289,18 +289,18 @@ def _convert(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _convert_deep_grey(image: Image.Image, notes: list[str]) -> Image.Image:
     """16-bit grey keeps its full scale; 32-bit and float grey has none, so it is stretched."""
+    if image.mode.startswith("I;16"):
+        notes.append("16-bit grey reduced to 8 bits")
+        table = np.rint(np.arange(65536) / 257).astype(np.uint8)  # looking up takes a tenth of arithmetic's memory
+        return Image.fromarray(table[np.asarray(image)]).convert("RGB")
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         notes.append("values that are no numbers set to 0")
-    if image.mode.startswith("I;16"):
-        notes.append("16-bit grey reduced to 8 bits")
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "I" and low >= 0 and high <= 65535:
         low, high = 0.0, 65535.0
-    else:
-        low, high = float(values.min()), float(values.max())
-        if image.mode == "I" and low >= 0 and high <= 65535:
-            low, high = 0.0, 65535.0
-        notes.append(f"deep grey from {low:g} to {high:g} reduced to 8 bits")
+    notes.append(f"deep grey from {low:g} to {high:g} reduced to 8 bits")
     grey = (values - low) * (255.0 / max(high - low, 1e-12))
     return Image.fromarray(np.rint(grey).clip(0, 255).astype(np.uint8)).convert("RGB")
 

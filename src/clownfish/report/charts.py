@@ -53,19 +53,20 @@ def draw_accuracies(marks: Sequence[Mark], chance: float | None) -> str:
         An SVG element.
     """
     bottom = _ROW_HEIGHT * len(marks) + 6
-    parts = [
-        f'<text class="tick" x="{tick}%" y="{bottom + 16}" text-anchor="{_anchor(tick)}">{tick}\u00a0%</text>'
-        for tick in _SHARES
-    ]
+    parts = []
     described = [f"{mark.name}: {mark.text}." for mark in marks]
     if chance is not None:
         x = _percent(chance)
         text = f"always the commonest class: {format_share(chance)}"
         parts.append(f'<line class="chance" x1="{x}%" x2="{x}%" y1="0" y2="{bottom + 24}"/>')
         parts.append(
-            f'<text class="chance" x="{x}%" y="{bottom + 38}" text-anchor="{_anchor(100 * chance)}">{text}</text>'
+            f'<text class="chance" x="{x}%" y="{bottom + 38}" text-anchor="{_anchor(x, margin=30)}">{text}</text>'
         )
         described.append(f"Chance: {format_share(chance)}.")
+    parts.extend(
+        f'<text class="tick" x="{tick}%" y="{bottom + 16}" text-anchor="{_anchor(tick)}">{tick}\u00a0%</text>'
+        for tick in _SHARES
+    )
     parts.extend(_draw_mark(mark, _ROW_HEIGHT * row) for row, mark in enumerate(marks))
     return _wrap_svg("accuracies", "Accuracy, with its range", " ".join(described), parts, height=bottom + 44)
 
@@ -171,9 +172,8 @@ def _draw_line(plot: _Plot, epochs: Sequence[int], line: Line, write: Callable[[
             continue
         x, y = plot.x(epoch), plot.y(value)
         runs[-1].append(f"{x},{y}")
-        dots.append(
-            f'<circle class="dot" cx="{x}%" cy="{y}" r="2.5"><title>epoch {epoch}, {line.name}: {write(value)}</title></circle>'
-        )
+        title = f"<title>epoch {epoch}, {line.name}: {write(value)}</title>"
+        dots.append(f'<circle class="dot" cx="{x}%" cy="{y}" r="2.5">{title}</circle>')
     polylines = "".join(f'<polyline points="{" ".join(run)}"/>' for run in runs if len(run) > 1)
     # the inner svg stretches to the width, its strokes do not
     stretched = (
@@ -306,6 +306,6 @@ def _percent(share: float) -> float:
     return round(100 * share, 2)
 
 
-def _anchor(position: float) -> str:
-    """Keep a text that belongs to a position inside the chart."""
-    return "start" if position < 20 else "end" if position > 80 else "middle"
+def _anchor(position: float, margin: float = 20) -> str:
+    """Keep a text that belongs to a position inside the chart, also on a phone."""
+    return "start" if position < margin else "end" if position > 100 - margin else "middle"

@@ -145,8 +145,8 @@ def _draw_accuracies(parts: Mapping[str, Mapping[str, Any]], chance: float | Non
     return _mark_safe(draw_accuracies(marks, chance)) if marks else None
 
 
-def _draw_history(content: ReportContent) -> list[Any]:
-    """The learning curves: loss, then accuracy; none without epochs."""
+def _draw_history(content: ReportContent) -> list[tuple[str, Any]]:
+    """The learning curves with their titles: loss, then accuracy; none without epochs."""
     history = content.history
     if not history:
         return []
@@ -173,7 +173,8 @@ def _draw_history(content: ReportContent) -> list[Any]:
         write=format_share,
         bounds=(None, 1.0),
     )
-    return [_mark_safe(chart) for chart in (loss, accuracy) if chart]
+    titled = [("Loss (cross-entropy)", loss), ("Accuracy", accuracy)]
+    return [(title, _mark_safe(chart)) for title, chart in titled if chart]
 
 
 def _describe_confusion(
@@ -212,4 +213,4 @@ def _split_at_breaks(name: str) -> list[str]:
 def _mark_safe(svg: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(svg)
+    return Markup(svg)  # noqa: S704 - charts.py escapes the names in it

@@ -33,7 +33,8 @@ def format_range(interval: Mapping[str, Any]) -> str:
     low, high = interval.get("low"), interval.get("high")
     if low is None or high is None or not is_number(low) or not is_number(high):
         return ""
-    return f"{_round_percent(low)} to {_round_percent(high)}{_PERCENT}"
+    ends = dict.fromkeys([_round_percent(low), _round_percent(high)])
+    return " to ".join(ends) + _PERCENT
 
 
 def format_accuracy(interval: Mapping[str, Any]) -> str:
@@ -124,7 +125,7 @@ def clean_text(text: str) -> str:
 
 
 def _round_percent(value: float) -> str:
-    percent = round(value * 100)
+    percent = math.floor(value * 100 + 0.5)
     if percent == 100 and value < 1:
         return "over\u00a099"
     if percent == 0 and value > 0:
