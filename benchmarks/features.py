@@ -25,7 +25,7 @@ from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, make_session
 from clownfish.images import PHOTO_EXTENSIONS, Preprocessing, decode_photo
 from clownfish.records import Backbone, PhotoFile
-from measuring import watch_others
+from measuring import show_share, wait_for_calm, watch_others
 from results import count_cores, describe_conditions, make_table, publish, report_progress, show_number
 from synthetic_photos import load_sources, make_photos
 
@@ -79,7 +79,7 @@ def main() -> None:
         photo_sets += [make_photo_set(name, Path(folder, name), options) for name in options.make]
         results = []
         for photo_set in photo_sets:
-            rounds = [measure_round(photo_set, backbone) for _ in range(options.rounds)]
+            rounds = [measure_round(photo_set, backbone, calm=options.calm) for _ in range(options.rounds)]
             results.append((photo_set, rounds))
             achieved = statistics.median(one.steady / one.bound for one in rounds)
             report_progress(f"{photo_set.describe()}: {achieved:.0%} of the bound")
@@ -97,6 +97,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--from", dest="source", type=Path, help="photos to make others from (default: scikit-learn's)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--calm", action="store_true", help="before each round, wait until no other program is busy")
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     options = parser.parse_args()
     if not options.photos and not options.make:
@@ -122,16 +123,19 @@ def make_photo_set(name: str, folder: Path, options: argparse.Namespace) -> Phot
     return PhotoSet(name=f"made, {size[0]} x {size[1]}", paths=paths)
 
 
-def measure_round(photo_set: PhotoSet, backbone: Backbone) -> Round:
+def measure_round(photo_set: PhotoSet, backbone: Backbone, *, calm: bool = False) -> Round:
     """Measure decoding alone, the network alone, and `extract_features`.
 
     Args:
         photo_set: the photos.
         backbone: the network.
+        calm: wait until no other program is busy.
 
     Returns:
         The round.
     """
+    if calm:
+        wait_for_calm()
     preprocessing = Preprocessing(size=backbone.input_size)
     with watch_others() as load:
         decoding = measure_decoding(photo_set.paths, preprocessing)
@@ -248,8 +252,8 @@ def make_section(results: Sequence[tuple[PhotoSet, Sequence[Round]]], backbone: 
         "with startup, photos/s",
         "of the bound",
         "startup s",
+        "others' load",
     ]
-    others = max(one.others_share for _, rounds in results for one in rounds)
     num_rounds = len(results[0][1])
     return "\n\n".join(
         [
@@ -257,7 +261,7 @@ def make_section(results: Sequence[tuple[PhotoSet, Sequence[Round]]], backbone: 
             make_table(header, [make_row(photo_set, rounds) for photo_set, rounds in results]),
             f"Medians of {num_rounds} rounds, shares are medians of each round's share; {backbone.name},"
             f" {backbone.num_features:,} numbers a photo, nothing cached before. bound = 1 / (1 / decoding + 1 /"
-            f" network), all of it on all cores. Other programs took at most {others:.0%} of the processors.",
+            f" network), all of it on all cores. Others' load: the most that other programs took of the processors.",
             describe_conditions(["clownfish", "onnxruntime", "numpy", "pillow"]),
         ]
     )
@@ -275,6 +279,7 @@ def make_row(photo_set: PhotoSet, rounds: Sequence[Round]) -> list[str]:
         show_number(statistics.median(one.whole for one in rounds)),
         f"{statistics.median(one.whole / one.bound for one in rounds):.0%}",
         show_number(statistics.median(one.startup_seconds for one in rounds), 2),
+        show_share(max(one.others_share for one in rounds)),
     ]
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import math
 import os
 import shutil
 import sys
@@ -10,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from measuring import JobFailedError, Measurement, run_measured
+from measuring import JobFailedError, Measurement, run_measured, show_share, wait_for_calm
 from results import describe_conditions, make_table, publish, report_progress, show_megabytes, show_number
 from synthetic_photos import load_sources, make_photos
 from train import find_clownfish
@@ -31,6 +30,8 @@ def main() -> None:
         measurements = []
         for size in sizes:
             subset = link_photos(folder / f"first-{size}", folder / "photos", photos[:size])
+            if options.calm:
+                wait_for_calm()
             measurements.append(train_on(subset))
             shutil.rmtree(subset)
             report_progress(f"{size:,} photos: {measurements[-1].wall_seconds:.1f} s")
@@ -50,6 +51,7 @@ def read_options() -> argparse.Namespace:
         help="photos to make others from, one folder a class (default: scikit-learn's)",
     )
     parser.add_argument("--keep", type=Path, help="make the photos here and leave them for the next time")
+    parser.add_argument("--calm", action="store_true", help="before each run, wait until no other program is busy")
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     return parser.parse_args()
 
@@ -125,7 +127,7 @@ def make_section(
                 show_number(done.cpu_seconds),
                 show_megabytes(done.largest_process_bytes),
                 show_megabytes(done.all_processes_bytes),
-                "-" if math.isnan(done.others_share) else f"{done.others_share:.0%}",
+                show_share(done.others_share),
             ]
         )
     compared = f"ms a photo, against {sizes[reference]:,}"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 _SAMPLE_SECONDS = 0.2
+_CALM_SECONDS = 2.0
 _PROC = Path("/proc")
 
 
@@ -69,7 +70,23 @@ def watch_others(cpu_seconds: Sequence[float] | None = None) -> Iterator[OthersL
     finally:
         own = _read_own_seconds() - own_start if cpu_seconds is None else sum(cpu_seconds)
         capacity = (time.perf_counter() - start) * (os.cpu_count() or 1)
-        load.share = max(0.0, _read_busy_seconds() - busy_start - own) / capacity
+        others = _read_busy_seconds() - busy_start - own
+        load.share = others if math.isnan(others) else max(0.0, others) / capacity
+
+
+def wait_for_calm(max_share: float = 0.1, patience_seconds: float = 600.0) -> None:
+    """Wait until other programs leave the machine alone for two seconds, or the patience is over."""
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        with watch_others() as load:
+            time.sleep(_CALM_SECONDS)
+        if not load.share > max_share:  # also where it cannot be measured
+            return
+
+
+def show_share(share: float) -> str:
+    """Write a share as per cent, or - where it could not be measured."""
+    return "-" if math.isnan(share) else f"{share:.0%}"
 
 
 def run_measured(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Measurement:

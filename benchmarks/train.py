@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from environments import choose_torch_arguments, prepare_environment
-from measuring import JobFailedError, Measurement, run_measured
+from measuring import JobFailedError, Measurement, run_measured, show_share, wait_for_calm
 from results import count_cores, describe_conditions, make_table, publish, report_progress, show_megabytes, show_number
 
 PEERS_FOLDER = Path(__file__).parent / "peers"
@@ -62,6 +62,8 @@ def main() -> None:
             run_job(contestant, 1 if contestant.name == "clownfish" else 0)
     for number in range(options.rounds):
         for contestant in contestants:
+            if options.calm:
+                wait_for_calm()
             done = run_job(contestant, options.epochs)
             rounds[contestant.name].append(done)
             report_progress(f"round {number + 1}: {contestant.name} {done.measurement.wall_seconds:.1f} s")
@@ -80,6 +82,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--torch", default=choose_torch_arguments(), help="what pip is given to install PyTorch (default: %(default)s)"
     )
+    parser.add_argument("--calm", action="store_true", help="before each job, wait until no other program is busy")
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     options = parser.parse_args()
     if not options.photos.is_dir():
@@ -179,17 +182,26 @@ def make_section(contestants: Sequence[Contestant], rounds: dict[str, list[Round
     first = rounds[contestants[0].name]
     rows = [make_row(contestant.title, rounds[contestant.name], first) for contestant in contestants]
     ratio = f"time, {contestants[0].name} = 1"
-    header = ["", "wall s", "lowest to highest", "CPU s", ratio, "largest process MB", "all MB", "test accuracy"]
+    header = [
+        "",
+        "wall s",
+        "lowest to highest",
+        "CPU s",
+        ratio,
+        "largest process MB",
+        "all MB",
+        "test accuracy",
+        "others' load",
+    ]
     num_photos = sum(1 for path in options.photos.rglob("*.*") if path.is_file())
     versions = {name: found for done in rounds.values() for name, found in done[0].report["versions"].items()}
-    others = max(done.measurement.others_share for list_of in rounds.values() for done in list_of)
     return "\n\n".join(
         [
             f"## The whole job: {num_photos:,} photos ({options.photos.resolve().name}), {options.epochs} epochs",
             make_table(header, rows),
             f"Medians of {options.rounds} rounds in turn; ratios are medians of each round's ratio. Every job tests on"
             f" about a tenth of the photos, drawn by each in its own way, so small differences of accuracy mean nothing"
-            f" here. Other programs took at most {others:.0%} of the processors during any run.",
+            f" here. Others' load: the most that other programs took of the processors during any run.",
             describe_conditions(
                 ["clownfish", "onnxruntime", "numpy", "pillow"],
                 ", ".join(f"{name} {found}" for name, found in sorted(versions.items())),
@@ -212,6 +224,7 @@ def make_row(title: str, done: Sequence[Round], first: Sequence[Round]) -> list[
         show_megabytes(take_median([one.measurement.largest_process_bytes for one in done])),
         show_megabytes(take_median([one.measurement.all_processes_bytes for one in done])),
         f"{report['accuracy']:.0%} of {report['num_test']}",
+        show_share(max(one.measurement.others_share for one in done)),
     ]
 
 

@@ -238,7 +238,7 @@ def demo(out: str, quiet: bool) -> None:
     if not quiet:
         _print(f"Wrote {count} handwritten digits to {photos}, one folder a digit. Now: clownfish train {photos}\n")
     config = TrainConfig().change({"place": str(photos.resolve())})
-    run = train_classifier(config, out=find_free_folder(Path(out), "run"), progress=_choose_progress(quiet))
+    run = train_classifier(config, out=find_free_folder(Path(out) / "run"), progress=_choose_progress(quiet))
     _report_run(run.path, run.metrics, as_json=False, quiet=quiet)
     if not quiet:
         example = sorted((photos / "digit_3").iterdir())[0]
@@ -250,7 +250,10 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows an escape for it
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_run(lambda: clownfish.main(standalone_mode=False)))
+    code = _run(lambda: clownfish.main(standalone_mode=False))
+    if code == EXIT_INTERRUPTED:
+        os._exit(code)  # threads may be busy for long; results are written whole, so nothing is lost
+    sys.exit(code)
 
 
 def _run(command: Callable[[], object]) -> int:

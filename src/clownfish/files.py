@@ -43,12 +43,15 @@ def write_file(path: Path, data: bytes) -> None:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
     """Write a folder that appears whole or not at all: built beside its place, then renamed.
 
     Args:
         path: where; must not exist.
         files: content by file name.
+
+    Returns:
+        The same path.
 
     Raises:
         OutputError: the folder exists already or cannot be written.
@@ -77,22 +80,44 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         raise OutputError(
             f"Cannot write {path}: {error.strerror or error}. Choose another place with --out."
         ) from error
+    return path
 
 
-def find_free_folder(parent: Path, name: str) -> Path:
-    """Find a name that is not taken: NAME-1, NAME-2 and so on.
+def write_numbered_folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Like `write_folder`, but with the next free number if another process has taken the name meanwhile.
 
     Args:
-        parent: the folder that will hold it.
-        name: where the name starts.
+        path: what `find_free_folder` found.
+        files: content by file name.
+
+    Returns:
+        The folder that was made.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    while True:
+        try:
+            return write_folder(path, files)
+        except OutputError:
+            if not path.exists():
+                raise
+            path = find_free_folder(path.with_name(path.name.rpartition("-")[0]))
+
+
+def find_free_folder(path: Path) -> Path:
+    """Find a name that is not taken: PATH-1, PATH-2 and so on.
+
+    Args:
+        path: where the name starts.
 
     Returns:
         A path that does not exist at this moment.
     """
     number = 1
-    while (parent / f"{name}-{number}").exists():
+    while (numbered := path.with_name(f"{path.name}-{number}")).exists():
         number += 1
-    return parent / f"{name}-{number}"
+    return numbered
 
 
 def check_free(path: Path) -> None:

@@ -40,6 +40,15 @@ MAX_JPEG_SCANS = 200
 """Ordinary progressive JPEGs have about ten; each further one repeats the work over all pixels."""
 
 _FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF"]
+_FORMAT_OF_EXTENSION = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+}
+"""For noting a mismatch; Windows writes both of its two kinds of bitmap as .bmp."""
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
@@ -406,8 +415,8 @@ def _choose_crop(size: tuple[int, int], seed: int) -> tuple[int, int, int, int]:
 
 def _note_format(image: Image.Image, expected_format: str, notes: list[str]) -> None:
     found = "JPEG" if image.format == "MPO" else image.format
-    expected = Image.registered_extensions().get(expected_format.lower())
-    if found and expected and found != expected and {found, expected} != {"BMP", "DIB"}:
+    expected = _FORMAT_OF_EXTENSION.get(expected_format.lower())
+    if found and expected and found != expected:
         notes.append(f"{found} data in a {expected_format} file")
 
 

@@ -42,6 +42,13 @@ MEMORY_BYTES = 2 << 30
 _START_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
 _WORKERS_VARIABLE = "CLOWNFISH_WORKERS"
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+# Behind everything else on the path, where it shadows nothing, lies this very clownfish; -P keeps the folder that the
+# user works in off the path, which may hold a random.py.
+_BOOTSTRAP = (
+    "import sys; sys.path.append(sys.argv[1]);"
+    " from clownfish.compute.worker import serve; serve(sys.argv[2], int(sys.argv[3]))"
+)
 _WITHOUT = f"To work without helpers, set the environment variable {_WORKERS_VARIABLE} to 0."
 
 Item = TypeVar("Item")
@@ -134,8 +141,12 @@ def run_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) ->
     Yields:
         The results, in the order of the items.
     """
-    with limit_matrix_threads(), ThreadPoolExecutor(min(count_cores(), max(1, len(items)))) as pool:
-        yield from pool.map(function, items)
+    pool = ThreadPoolExecutor(min(count_cores(), max(1, len(items))))
+    try:
+        with limit_matrix_threads():
+            yield from pool.map(function, items)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an interruption must not wait for what is under way
 
 
 def limit_matrix_threads() -> contextlib.AbstractContextManager[object]:
@@ -150,17 +161,14 @@ class _Worker:
     """One helper process; the crew's watchdog kills it when its deadline passes."""
 
     def __init__(self, function: str, timeout_seconds: float, memory_bytes: int) -> None:
-        environment = dict(os.environ)
-        # the helper must find this very clownfish, and must not start threads of its own
-        package_root = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [environment.get("PYTHONPATH")])])
+        environment = dict(os.environ)  # numerical libraries must not start threads of their own there
         environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONUTF8="1")
         self._timeout_seconds = timeout_seconds
         self.deadline = time.monotonic() + _START_SECONDS
         self.timed_out = False
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "clownfish.compute.worker", function, str(memory_bytes)],
+                [sys.executable, "-P", "-c", _BOOTSTRAP, _PACKAGE_ROOT, function, str(memory_bytes)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # libtiff and others complain there about files we report ourselves

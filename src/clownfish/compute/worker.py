@@ -102,7 +102,3 @@ def _limit_memory(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (in_use + memory_bytes, in_use + memory_bytes))
     except (OSError, ValueError):  # macOS has neither the file nor the limit
         return
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))

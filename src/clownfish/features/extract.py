@@ -143,7 +143,7 @@ class _Extractor:
                 return entry
             answer = inspect_photo({**request, "cache": ""})  # gone since, or its checksum was wrong
         entry = self._make_entry(answer)
-        if entry.inspection.content_hash:
+        if entry.inspection.usable:  # what fails today may work with a further extra, or a newer Pillow
             self._cache.put(self._key, entry)
         return entry
 

@@ -12,7 +12,7 @@ from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, extract_views, keep_rows
-from clownfish.files import check_free, find_free_folder, write_folder
+from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.scan import Scan, scan_labelled_photos
@@ -91,7 +91,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     )
     metrics, files_to_write = make_run_files(outcome, log)
     cache.close()
-    write_folder(folder, files_to_write)
+    folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
 
 
@@ -100,7 +100,7 @@ def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
         raise ConfigError("No photos are given. Give a folder with one folder a class, or a CSV with file,label.")
     if out is None:
         name = re.sub(r"[^\w.-]+", "-", Path(config.photos.place).resolve().stem).strip("-.") or "run"
-        out = find_free_folder(Path("runs"), name)
+        out = find_free_folder(Path("runs") / name)
     check_free(out)
     return out
 

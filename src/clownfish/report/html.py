@@ -19,6 +19,7 @@ from clownfish.report.wording import (
     format_accuracy,
     format_loss,
     format_moment,
+    format_number,
     format_points,
     format_range,
     format_seconds,
@@ -73,6 +74,7 @@ def _make_environment() -> "Environment":
         data_uri=_make_data_uri,
         loss=format_loss,
         moment=format_moment,
+        number=format_number,
         pieces=_split_at_breaks,
         points=format_points,
         seconds=format_seconds,
@@ -108,7 +110,9 @@ def _collect_values(content: ReportContent) -> dict[str, Any]:
         "num_usable": sum(metrics["num_photos"][part] for part in ("train", "validation", "test")),
         "held_out_noun": _name_held_out(parts),
         "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(test)),
-        "facts": {_FACT_NAMES.get(key, key.replace("_", " ")): value for key, value in content.model.items()},
+        "facts": {
+            _FACT_NAMES.get(key, key.replace("_", " ")): _format_fact(value) for key, value in content.model.items()
+        },
     }
 
 
@@ -199,6 +203,12 @@ def _find_weakest(per_class: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] |
     """The class of which the smallest share is recognised; the first of several; None if there is none."""
     measured = [row for row in per_class if is_number(row["recall"])]
     return min(measured, key=lambda row: float(row["recall"]), default=None)
+
+
+def _format_fact(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return format_number(value)
+    return format_value(value)
 
 
 def _make_data_uri(preview: bytes) -> str:

@@ -83,14 +83,17 @@ def format_moment(text: str) -> str:
     return f"{moment.day}\u00a0{moment:%B %Y, %H:%M}"
 
 
+def format_number(number: int | None) -> str:
+    """Write a count, such as "1,368"."""
+    return NOTHING if number is None else f"{number:,}"
+
+
 def format_value(value: object) -> str:
     """Write the value of an option or a fact."""
     if value is None or value == "":
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if value >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple | set | frozenset):
