@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 # the helper modules beside this file (pictures.py) are importable whatever pytest's import mode is
 sys.path.insert(0, str(Path(__file__).parent))
 
+pytest_plugins = ["runs"]  # fixtures: finished training runs and the command line
+
 settings.register_profile(
     "clownfish",
     deadline=None,

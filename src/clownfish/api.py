@@ -39,7 +39,10 @@ def train(
     """
     base = TrainConfig() if config is None else read_config(Path(config))
     if photos is not None:
-        options["place"] = str(Path(photos).resolve())
+        options["place"] = photos
+    for name in ("place", "folder", "weights"):
+        if options.get(name):
+            options[name] = str(Path(options[name]).resolve())  # so that the run can be repeated from anywhere
     if "split" in options:
         options["shares"] = options.pop("split")
     return train_classifier(

@@ -107,7 +107,7 @@ def predict(
     from clownfish.photos.scan import is_single_photo
 
     if is_single_photo(Path(photos)) and out is None:
-        _predict_one(model, photos, as_json=as_json)
+        _predict_one(model, photos, as_json=as_json, quiet=quiet)
         return
     from clownfish.pipeline.predict import predict_table
 
@@ -287,12 +287,14 @@ def _run(command: Callable[[], object]) -> int:
     return 0
 
 
-def _predict_one(model: str, photo: str, *, as_json: bool) -> None:
+def _predict_one(model: str, photo: str, *, as_json: bool, quiet: bool) -> None:
     from clownfish.prediction.classifier import load_classifier
 
     prediction = load_classifier(model).predict(photo)
     if as_json:
         _print(json.dumps({"file": photo, "label": prediction.label, "probabilities": dict(prediction.probabilities)}))
+        return
+    if quiet:
         return
     for label, probability in list(prediction.probabilities.items())[:5]:
         _print(f"{probability:7.1%}  {label}")

@@ -11,6 +11,7 @@ from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE, DEFAULT_FEATURE_SET
 from clownfish.errors import ConfigError
 from clownfish.images import RESIZES, Resize
 from clownfish.photos.catalog import PhotosOptions
+from clownfish.photos.labels import is_valid_text
 from clownfish.splits import parse_shares
 from clownfish.training.selection import TrainingOptions
 
@@ -161,6 +162,8 @@ def _convert(section: Any, name: str, value: Any) -> Any:
         expected = type(default)
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, str) and not is_valid_text(value):
+        raise ConfigError(f"The option {name} is {value!r}, which is not valid text (UTF-8). Give another name.")
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise ConfigError(f"The option {name} is {value!r}; it must be {_NAMES_OF_TYPES[expected]}.")
     return value

@@ -129,15 +129,16 @@ def check_free(path: Path) -> None:
     Raises:
         OutputError: it exists already, or its parent cannot be written to.
     """
-    if path.exists():
-        raise OutputError(f"{path} exists already. Choose another place with --out, or remove it.")
     try:
+        if path.exists():
+            raise OutputError(f"{path} exists already. Choose another place with --out, or remove it.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"Cannot write to {path.parent}: {reason}. Choose another place with --out.") from error
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Choose another place with --out."
+        ) from error
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
@@ -153,6 +154,27 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> byt
     lines = [format_line([format_cell(name) for name in header])]
     lines += [format_line([format_cell(cell) for cell in row]) for row in rows]
     return encode_text("".join(lines))
+
+
+def name_class_columns(classes: Sequence[str], fixed: Sequence[str]) -> list[str]:
+    """Name one column a class; one called like a column that is taken gets "class " in front.
+
+    Args:
+        classes: names of the classes.
+        fixed: names of the columns before them.
+
+    Returns:
+        One name a class, all different from each other and from the fixed ones.
+    """
+    taken = {*fixed, *classes}
+    names = []
+    for label in classes:
+        name = label
+        while name in fixed or (name != label and name in taken):
+            name = f"class {name}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def format_line(cells: Sequence[str]) -> str:

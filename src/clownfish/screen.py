@@ -95,7 +95,8 @@ def _line(name: str, text: str) -> str:
 def _describe_training(metrics: Mapping[str, Any], num_epochs: int, options: Mapping[str, Any]) -> str:
     iterations = metrics["iterations_per_epoch"]
     text = (
-        f"{num_epochs} epochs of {iterations} iteration{'s' * (iterations != 1)} (batches of {options['batch_size']});"
+        f"{num_epochs} epoch{'s' * (num_epochs != 1)} of {iterations} iteration{'s' * (iterations != 1)}"
+        f" (batches of {options['batch_size']});"
         f" kept epoch {metrics['best_epoch']}"
     )
     lowest = metrics["lowest_validation_loss_epoch"]

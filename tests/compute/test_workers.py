@@ -1,5 +1,6 @@
 import gc
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -143,10 +144,10 @@ FAILURES = {
 def test_helper_that_fails_costs_its_item_only(how: str) -> None:
     items: list[dict[str, Any]] = make_items(9)
     items[4]["how"] = how
-    found = run(items, "misbehave", num_workers=2, timeout_seconds=0.5, memory_bytes=300 << 20)
+    found = run(items, "misbehave", num_workers=2, timeout_seconds=0.5, memory_bytes=200 << 20)
     assert sorted(found) == list(range(9))
     assert isinstance(found[4], WorkerFailure)
-    assert pytest.importorskip("re").search(FAILURES[how], str(found[4]))
+    assert re.search(FAILURES[how], str(found[4]))
     assert all(found[index]["value"] == index for index in range(9) if index != 4)
 
 
@@ -342,7 +343,6 @@ def test_files_in_the_folder_do_not_shadow_modules(tmp_path: Path, monkeypatch: 
     answer = run([{}], "describe_surroundings", num_workers=1)[0]
     assert answer["folder"] == str(tmp_path)
     assert not [file for file in answer["modules"] if file.startswith(str(tmp_path))]
-    assert answer["main"] == "clownfish.compute.worker"
     assert answer["threads"] == "1"
 
 

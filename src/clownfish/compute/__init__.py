@@ -182,15 +182,22 @@ class _Worker:
         if self._read() is None:
             code = self._process.wait()
             raise WorkerError(f"A helper process does not start ({sys.executable}, exit code {code}). {_WITHOUT}")
+        self.deadline = math.inf
 
     def send(self, item: Message) -> None:
         assert self._process.stdin is not None
         self.deadline = time.monotonic() + self._timeout_seconds
         with contextlib.suppress(OSError):  # a dead helper shows when its answer is read
             write_message(self._process.stdin, item)
+        self.deadline = math.inf
 
     def receive(self) -> Message | None:
-        """Wait for the answer; None if the helper hung (then it was killed) or crashed."""
+        """Wait for the answer; None if the helper hung (then it was killed) or crashed.
+
+        The helper's time runs only while this waits: a helper whose answer fills the pipe cannot go on, and
+        must not be killed because the thread here, or whoever takes the results, is slow.
+        """
+        self.deadline = time.monotonic() + self._timeout_seconds
         answer = self._read()
         self.deadline = math.inf
         return answer

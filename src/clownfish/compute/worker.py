@@ -53,7 +53,11 @@ def read_message(stream: IO[bytes]) -> Message | None:
     size = stream.read(4)
     if len(size) < 4:
         return None
-    header = json.loads(stream.read(int.from_bytes(size, "little")))
+    num_bytes = int.from_bytes(size, "little")
+    raw = stream.read(num_bytes)
+    if len(raw) < num_bytes:
+        return None
+    header = json.loads(raw)
     message: Message = header["plain"]
     for name, dtype, shape in header["arrays"]:
         num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

@@ -8,22 +8,34 @@ MIN_PHOTOS = 3
 
 
 def find_label_problems(labels: Iterable[str]) -> list[str]:
-    """Find names that are probably meant to be the same class.
+    """Find names that are probably meant to be the same class, or are no text.
 
     Args:
         labels: the distinct class names.
 
     Returns:
-        One sentence for each set of names that differ only by case or surrounding space.
+        One sentence for each set of names that differ only by case or surrounding space, and for each name that
+        cannot be written as UTF-8 (Linux allows any bytes in the name of a folder).
     """
+    labels = sorted(labels)
     by_meaning: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
+    for label in labels:
         by_meaning[" ".join(label.split()).casefold()].append(label)
-    return [
+    problems = [
         f"The labels {' and '.join(map(repr, names))} differ only by upper case or spaces. Give them one name."
         for names in by_meaning.values()
         if len(names) > 1
     ]
+    return problems + [
+        f"The label {label!r} is not valid text (UTF-8). Give it another name."
+        for label in labels
+        if not is_valid_text(label)
+    ]
+
+
+def is_valid_text(text: str) -> bool:
+    """Tell whether a name can be written as UTF-8; not so for names of files that hold other bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def find_lone_class(labels: Sequence[str], place: str) -> list[str]:

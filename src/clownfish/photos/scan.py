@@ -48,7 +48,7 @@ def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None, min_
     Raises:
         PhotosError: lists everything that keeps these photos from being used.
     """
-    if not place.exists():
+    if not os.path.exists(place):  # pathlib's raises for names that are too long
         raise PhotosError([_describe_absence(place)])
     if place.is_dir():
         scan = _scan_folder(place)
@@ -77,7 +77,7 @@ def scan_photos(place: Path, *, photos_folder: Path | None = None) -> Iterator[P
     Raises:
         PhotosError: the place does not exist, or the CSV cannot be used.
     """
-    if not place.exists():
+    if not os.path.exists(place):
         raise PhotosError([_describe_absence(place)])
     if place.is_dir():
         for kind, photo in _walk(place):
@@ -94,12 +94,12 @@ def scan_photos(place: Path, *, photos_folder: Path | None = None) -> Iterator[P
 
 def is_single_photo(place: Path) -> bool:
     """Tell whether a place is one file that is no table."""
-    return place.is_file() and place.suffix.lower() not in _CSV_ENDINGS
+    return os.path.isfile(place) and place.suffix.lower() not in _CSV_ENDINGS
 
 
 def _describe_absence(place: Path) -> str:
     parent = place.parent
-    while not parent.exists() and parent != parent.parent:
+    while not os.path.exists(parent) and parent != parent.parent:
         parent = parent.parent
     return f"There is no folder or file {place}. What exists is {parent.resolve()}. Check the spelling."
 
@@ -224,7 +224,7 @@ def _scan_csv(path: Path, folder: Path, *, needs_labels: bool) -> tuple[Scan, li
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
         return nothing, [f"The CSV {path} has several columns called {', '.join(map(repr, repeated))}. Rename them."]
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return nothing, [f"There is no folder {folder}, which the file names in {path} should be relative to."]
     records = [dict(zip(header, row + [""] * (len(header) - len(row)), strict=False)) for row in rows if any(row)]
     if not records:
@@ -260,13 +260,13 @@ def _make_csv_photos(
 
 def _locate(file: str, label: str, columns: dict[str, str], folder: Path, *, needs_label: bool) -> PhotoFile:
     path = folder / file
-    if "\\" in file and not path.exists():  # a CSV written on Windows
+    if "\\" in file and not os.path.exists(path):  # a CSV written on Windows
         file = file.replace("\\", "/")
         path = folder / file
     refusal = ""
     if not file:
         refusal = "the row of the CSV names no file"
-    elif not path.exists():
+    elif not os.path.exists(path):
         refusal = f"there is no such file in {folder}"
     elif needs_label and not label:
         refusal = "the row of the CSV has no label"

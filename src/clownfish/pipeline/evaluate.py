@@ -11,7 +11,7 @@ import numpy as np
 
 from clownfish.errors import PhotosError
 from clownfish.evaluation.metrics import count_confusions, describe_classes, evaluate_part
-from clownfish.files import check_free, encode_text, format_table, write_folder
+from clownfish.files import check_free, encode_text, format_table, name_class_columns, write_folder
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier, load_classifier
@@ -101,18 +101,19 @@ def _make_metrics(classifier: Classifier, usable: Sequence[Answer], num_unusable
 
 
 def _format_predictions(classifier: Classifier, answers: Sequence[Answer]) -> bytes:
-    header = ["file", "label", "predicted", "probability", "correct", "status", *classifier.classes]
+    fixed = ["file", "label", "predicted", "probability", "correct", "status"]
     rows: list[list[object]] = []
     for answer in answers:
         photo = answer.photo
         if answer.probabilities is None:
-            rows.append([photo.file, photo.label, None, None, None, f"unusable: {answer.note}"])
+            nothing = [None] * len(classifier.classes)
+            rows.append([photo.file, photo.label, None, None, None, f"unusable: {answer.note}", *nothing])
             continue
         best = int(answer.probabilities.argmax())
         predicted = classifier.classes[best]
         cells = [photo.file, photo.label, predicted, float(answer.probabilities[best]), predicted == photo.label, "ok"]
         rows.append([*cells, *map(float, answer.probabilities)])
-    return format_table(header, rows)
+    return format_table([*fixed, *name_class_columns(classifier.classes, fixed)], rows)
 
 
 def _list_messages(classifier: Classifier, answers: Sequence[Answer], unknown: Counter[str]) -> list[str]:

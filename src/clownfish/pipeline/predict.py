@@ -1,8 +1,10 @@
 """`clownfish predict`: a trained model on new photos, into a table."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
+from clownfish.errors import PhotosError
 from clownfish.photos.scan import scan_photos
 from clownfish.prediction.classifier import Classifier, load_classifier
 from clownfish.prediction.table import TableSummary, write_predictions
@@ -34,16 +36,19 @@ def predict_table(
         What the table holds.
 
     Raises:
-        PhotosError: the place does not exist or the CSV cannot be used.
+        PhotosError: the place does not exist, holds no photo, or the CSV cannot be used.
         ModelFileError: the model cannot be used.
         OutputError: the table exists or cannot be written.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model)
     photos = scan_photos(Path(place), photos_folder=Path(photos_folder) if photos_folder else None)
+    first = next(photos, None)  # before any file is made
+    if first is None:
+        raise PhotosError([f"There is no photo in {place}. Give a photo, a folder that holds some, or a CSV."])
     with (progress or NoProgress()).show_stage("Classifying", None) as advance:
 
         def handle_row(cells: Sequence[str]) -> None:
             on_row(cells)
             advance()
 
-        return write_predictions(classifier, photos, Path(out), overwrite=overwrite, on_row=handle_row)
+        return write_predictions(classifier, chain([first], photos), Path(out), overwrite=overwrite, on_row=handle_row)

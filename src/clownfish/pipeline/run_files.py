@@ -5,6 +5,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from clownfish.evaluation.metrics import count_confusions, describe_chance, desc
 from clownfish.export.model_file import ModelDescription, build_model
 from clownfish.features.cache import FeatureCache
 from clownfish.features.previews import load_previews
-from clownfish.files import encode_text, format_table
+from clownfish.files import encode_text, format_table, name_class_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
 from clownfish.pipeline.log import RunLog
@@ -200,7 +201,7 @@ def _format_photos(outcome: TrainingOutcome) -> bytes:
 def _format_predictions(outcome: TrainingOutcome) -> bytes:
     """One row a held-out photo: validation, then test."""
     catalog = outcome.catalog
-    header = ["file", "split", "label", "predicted", "probability", "correct", "answered", *catalog.classes]
+    fixed = ["file", "split", "label", "predicted", "probability", "correct", "answered"]
     rows = []
     for part in ("validation", "test"):
         for row, own in enumerate(outcome.split.parts):
@@ -212,7 +213,7 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
             file = catalog.photos[catalog.used[row]].file
             cells = [file, part, catalog.classes[label], catalog.classes[predicted], float(probabilities[predicted])]
             rows.append([*cells, predicted == label, True, *map(float, probabilities)])
-    return format_table(header, rows)
+    return format_table([*fixed, *name_class_columns(catalog.classes, fixed)], rows)
 
 
 def _format_history(trained: Trained) -> bytes:
@@ -261,7 +262,7 @@ def _make_report_content(
         wrong_photos=[show(row) for row in wrong],
         example_photos=[show(row, as_example=True) for row in examples],
         unusable=[(photo.file, photo.note) for photo in catalog.photos if photo.status != "used"],
-        options=outcome.config.flatten(),
+        options=_hide_places(outcome.config.flatten()),
         model={
             "backbone": outcome.backbone.name,
             "input_size": outcome.backbone.input_size,
@@ -273,6 +274,12 @@ def _make_report_content(
             "licence": BACKBONES[outcome.backbone.name].licence,
         },
     )
+
+
+def _hide_places(options: dict[str, Any]) -> dict[str, Any]:
+    """A report may be published; where things lie on somebody's disk does not belong there."""
+    places = {name: Path(options[name]).name for name in ("place", "folder", "weights") if options[name]}
+    return {**options, **places}
 
 
 def _choose_examples(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clownfish.backbones import load_backbone
 from clownfish.config import TrainConfig
-from clownfish.errors import ConfigError
+from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, extract_views, keep_rows
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
@@ -60,6 +60,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     with log.time_stage("split"):
         catalog = build_catalog(scan.photos, inspections, config.photos)
         catalog, split = _split(catalog, config)
+        _check_groups(catalog)
         features = keep_rows(features, catalog.feature_rows)
     views = None
     if config.features.augment:
@@ -99,7 +100,7 @@ def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
     if not config.photos.place:
         raise ConfigError("No photos are given. Give a folder with one folder a class, or a CSV with file,label.")
     if out is None:
-        name = re.sub(r"[^\w.-]+", "-", Path(config.photos.place).resolve().stem).strip("-.") or "run"
+        name = re.sub(r"[^\w.-]+", "-", Path(config.photos.place).resolve().stem)[:60].strip("-.") or "run"
         out = find_free_folder(Path("runs") / name)
     check_free(out)
     return out
@@ -124,6 +125,17 @@ def _split(catalog: Catalog, config: TrainConfig) -> tuple[Catalog, Split]:
     chosen = np.array([bool(part) for part in split.parts])
     catalog = leave_out(catalog, ~chosen, "the split column leaves it out")
     return catalog, replace(split, parts=tuple(part for part in split.parts if part))
+
+
+def _check_groups(catalog: Catalog) -> None:
+    groups = set(catalog.groups)
+    if len(groups) < 2:
+        raise PhotosError(
+            [
+                f"All {len(catalog.used)} photos are in one group, {min(groups)!r}, which must not be cut. At least two"
+                " groups are needed, to test on what was not trained on. Give other groups, or none."
+            ]
+        )
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:

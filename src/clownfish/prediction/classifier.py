@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.errors import ModelFileError
-from clownfish.images import Preprocessing, decode_photo, prepare_image, read_photo_file
+from clownfish.errors import ModelFileError, UnusablePhotoError
+from clownfish.images import RESIZES, Preprocessing, decode_photo, prepare_image, read_photo_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,16 +72,28 @@ class Classifier:
 
     def _read_metadata(self, metadata: Mapping[str, str]) -> None:
         try:
-            self.classes: tuple[str, ...] = tuple(json.loads(metadata["labels"]))
+            labels = json.loads(metadata["labels"])
+            if not isinstance(labels, list):
+                raise TypeError("the labels are no list")
+            self.classes: tuple[str, ...] = tuple(map(str, labels))
             self.preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
             self.backbone: dict[str, Any] = json.loads(metadata["backbone"])
             hashes = metadata["training_photos"]
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(f"The metadata of {self.path} is damaged: {error}.") from error
         self._training_photos = {hashes[start : start + 16] for start in range(0, len(hashes), 16)}
-        output = self._session.get_outputs()[0]
-        if output.name != "probabilities" or output.shape[1] != len(self.classes):
-            raise ModelFileError(f"The metadata of {self.path} does not fit its network: {len(self.classes)} labels.")
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        """The metadata must fit the network; otherwise every answer would be wrong, or a crash."""
+        size = self.preprocessing.size
+        shapes = {node.name: node.shape[1:] for node in (*self._session.get_inputs(), *self._session.get_outputs())}
+        fits = shapes == {"image": [size, size, 3], "probabilities": [len(self.classes)]}
+        if not fits or len(set(self.classes)) != len(self.classes) or self.preprocessing.resize not in RESIZES:
+            raise ModelFileError(
+                f"The metadata of {self.path} does not fit its network: {len(self.classes)} labels, photos of {size}"
+                f" pixels, resize {self.preprocessing.resize!r}. Use the original."
+            )
 
     def predict(self, photo: "str | Path | bytes | Image.Image | NDArray[np.uint8]") -> Prediction:
         """Classify one photo.
@@ -97,7 +109,10 @@ class Classifier:
             UnusablePhotoError: the photo cannot be read or decoded.
         """
         if isinstance(photo, str | Path):
-            pixels = decode_photo(read_photo_file(Path(photo)), self.preprocessing).pixels
+            try:
+                pixels = decode_photo(read_photo_file(Path(photo)), self.preprocessing).pixels
+            except UnusablePhotoError as error:
+                raise UnusablePhotoError(f"{photo}: {error}") from error
         elif isinstance(photo, bytes):
             pixels = decode_photo(photo, self.preprocessing).pixels
         else:
@@ -145,9 +160,9 @@ def load_classifier(path: str | Path) -> Classifier:
         ModelFileError: there is no such file, or clownfish did not make it.
     """
     path = Path(path)
-    if path.is_dir():
-        path = path / "model.onnx"
     try:
+        if path.is_dir():
+            path = path / "model.onnx"
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(

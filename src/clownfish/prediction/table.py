@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clownfish.errors import OutputError
-from clownfish.files import encode_text, format_cell, format_line
+from clownfish.files import encode_text, format_cell, format_line, name_class_columns
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier
 from clownfish.records import PhotoFile
@@ -56,13 +56,13 @@ def write_predictions(
     Raises:
         OutputError: the table exists, cannot be written, or an interrupted one is of other photos.
     """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
     partial = path.with_name(f"{path.name}.partial-{classifier.hash[:8]}")
     remaining = iter(photos)
     counts: Counter[str] = Counter()
     num_photos = num_unusable = num_resumed = 0
     try:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
         path.parent.mkdir(parents=True, exist_ok=True)
         num_resumed = _recover(partial, classifier)
         for cells in _chain(partial, num_resumed, classifier, remaining):
@@ -80,7 +80,7 @@ def write_predictions(
 
 def make_header(classes: Sequence[str]) -> list[str]:
     """Column names: the fixed ones and one a class; a class called like a fixed column gets "class " in front."""
-    return [*FIXED_COLUMNS, *(f"class {name}" if name in FIXED_COLUMNS else name for name in classes)]
+    return [*FIXED_COLUMNS, *name_class_columns(classes, FIXED_COLUMNS)]
 
 
 def make_row(answer: Answer, classes: Sequence[str]) -> list[str]:

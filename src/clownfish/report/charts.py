@@ -93,7 +93,8 @@ def draw_curves(
     *,
     best_epoch: int,
     write: Callable[[float], str],
-    bounds: tuple[float | None, float | None],
+    write_tick: Callable[[float], str],
+    reach: Sequence[float],
 ) -> str:
     """Draw how something changed from epoch to epoch.
 
@@ -103,7 +104,8 @@ def draw_curves(
         lines: values, one an epoch.
         best_epoch: the epoch to mark.
         write: turns a value into text.
-        bounds: lowest and highest value of the vertical axis; None for what the values need.
+        write_tick: turns the round numbers of the vertical axis into text.
+        reach: values that the vertical axis encloses in any case.
 
     Returns:
         An SVG element; "" if there is no value to draw.
@@ -112,9 +114,9 @@ def draw_curves(
     values = [value for line in lines for value in _known_values(line)]
     if not values:
         return ""
-    ticks = choose_ticks(min([*values, *_known(bounds[0])]), max([*values, *_known(bounds[1])]))
+    ticks = choose_ticks(min([*values, *reach]), max([*values, *reach]))
     plot = _Plot(first=epochs[0], last=epochs[-1], bottom=ticks[0], top=ticks[-1])
-    parts = [_draw_level(plot, tick, write(tick)) for tick in ticks]
+    parts = [_draw_level(plot, tick, write_tick(tick)) for tick in ticks]
     parts.extend(
         f'<text class="tick" x="{plot.x(epoch)}%" y="{_CURVE_HEIGHT + 17}" text-anchor="middle">{epoch}</text>'
         for epoch in _choose_epochs(epochs)
@@ -226,10 +228,11 @@ def draw_matrix(name: str, confusion: Confusion) -> str:
     for row, cells in enumerate(confusion.rows):
         for column, cell in enumerate(cells):
             if cell.count:
+                # such small cells need some colour to be seen at all, above all on a dark page
                 pair = f"{_name_class(confusion, row)} predicted as {_name_class(confusion, column)}"
                 parts.append(
                     f'<rect class="{"right" if cell.is_right else "wrong"}" x="{column * _CELL}" y="{row * _CELL}" '
-                    f'width="{_CELL}" height="{_CELL}" fill-opacity="{cell.shade}">'
+                    f'width="{_CELL}" height="{_CELL}" fill-opacity="{0.3 + 0.7 * cell.shade:.2f}">'
                     f"<title>{pair}: {cell.count} ({format_share(cell.share)})</title></rect>"
                 )
     right = sum(cell.count for cells in confusion.rows for cell in cells if cell.is_right)
@@ -292,10 +295,6 @@ def _wrap_svg(
 
 def _name_class(confusion: Confusion, number: int) -> str:
     return escape(isolate(shorten(confusion.classes[number], 40)))
-
-
-def _known(bound: float | None) -> list[float]:
-    return [] if bound is None else [bound]
 
 
 def _known_values(line: Line) -> list[float]:

@@ -164,7 +164,8 @@ def _draw_history(content: ReportContent) -> list[tuple[str, Any]]:
         ],
         best_epoch=content.best_epoch,
         write=format_loss,
-        bounds=(0.0, None),
+        write_tick="{:g}".format,
+        reach=[0.0],
     )
     accuracy = draw_curves(
         "accuracy",
@@ -175,7 +176,8 @@ def _draw_history(content: ReportContent) -> list[tuple[str, Any]]:
         ],
         best_epoch=content.best_epoch,
         write=format_share,
-        bounds=(None, 1.0),
+        write_tick=lambda share: f"{100 * share:g}\u00a0%",
+        reach=[0.9, 1.0],
     )
     titled = [("Loss (cross-entropy)", loss), ("Accuracy", accuracy)]
     return [(title, _mark_safe(chart)) for title, chart in titled if chart]

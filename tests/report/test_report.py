@@ -1,0 +1,427 @@
+"""The report, through its public door: what it says, and what it must never do."""
+
+import copy
+import io
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from clownfish.report import ReportContent, ReportEpoch, ReportPhoto, render_report
+
+VOID_ELEMENTS = {"br", "img", "link", "meta", "wbr"}
+REFERRING_ATTRIBUTES = {"action", "background", "data", "formaction", "href", "poster", "src", "srcset", "xlink:href"}
+HOSTILE_NAMES = [
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror='alert(2)'>",
+    "' onmouseover='alert(3)",
+    "</style></title></svg><script>alert(4)</script>",
+    "{{ 7 * 7 }}{% raw %}",
+    "]]><!--",
+    "&lt;b&gt;&amp;",
+    "javascript:alert(5)",
+    "http://example.org/x.png",
+    "\u202egpj.exe سمكة المهرج",
+    "\udcff\x00\x1b[31m\ufffe",
+    "very_long_" * 20,
+]
+
+
+class Page(HTMLParser):
+    """A parsed report: elements with their attributes, and the text of each."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[tuple[str, ...], str]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID_ELEMENTS:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((tuple(self._open), data))
+
+    def find(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        """What a reader sees, white space squeezed."""
+        shown = "".join(text for path, text in self.texts if "style" not in path and "title" not in path[:2])
+        return re.sub(r"\s+", " ", shown)
+
+
+def make_preview() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (160, 120), (20, 90, 120)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def make_photo(*, label: str = "perch", predicted: str = "", file: str = "perch/a.jpg") -> ReportPhoto:
+    predicted = predicted or label
+    return ReportPhoto(
+        file=file,
+        label=label,
+        predicted=predicted,
+        probability=0.87,
+        correct=predicted == label,
+        preview=make_preview(),
+    )
+
+
+def make_part(num_photos: int, num_right: int) -> dict[str, Any]:
+    if not num_photos:
+        nothing = {"value": None, "low": None, "high": None}
+        return {"num_photos": 0, "accuracy": nothing, "balanced_accuracy": nothing, "cross_entropy": None}
+    share = num_right / num_photos
+    interval = {"value": share, "low": max(0.0, share - 0.05), "high": min(1.0, share + 0.03)}
+    return {"num_photos": num_photos, "accuracy": interval, "balanced_accuracy": interval, "cross_entropy": 0.2}
+
+
+def count_classes(classes: list[str], matrix: list[list[int]]) -> list[dict[str, Any]]:
+    rows = []
+    for number, label in enumerate(classes):
+        tp = matrix[number][number]
+        fn = sum(matrix[number]) - tp
+        fp = sum(row[number] for row in matrix) - tp
+        tn = sum(map(sum, matrix)) - tp - fn - fp
+        precision = tp / (tp + fp) if tp + fp else None
+        recall = tp / (tp + fn) if tp + fn else None
+        f1 = 2 * tp / (2 * tp + fp + fn) if precision is not None and recall is not None else None
+        counts = {"label": label, "num_photos": tp + fn, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
+        rows.append({**counts, "precision": precision, "recall": recall, "f1": f1})
+    return rows
+
+
+def make_matrix(num_classes: int, right: int, wrong: int) -> list[list[int]]:
+    """Each class is right so often, and taken for the next class so often."""
+    matrix = [[0] * num_classes for _ in range(num_classes)]
+    for number in range(num_classes):
+        matrix[number][number] = right
+        matrix[number][(number + 1) % num_classes] = wrong
+    return matrix
+
+
+def make_content(classes: list[str] | None = None) -> ReportContent:
+    classes = classes or ["perch", "striped_bass", "trout"]
+    num_classes = len(classes)
+    cross_validated, test = make_matrix(num_classes, 47, 3), make_matrix(num_classes, 4, 1)
+    metrics = {
+        "schema": 1,
+        "classes": classes,
+        "num_photos": {
+            "train": 40 * num_classes,
+            "validation": 5 * num_classes,
+            "test": 5 * num_classes,
+            "unusable": 1,
+        },
+        "num_groups": 48 * num_classes,
+        "iterations_per_epoch": 4,
+        "best_epoch": 2,
+        "weight_decay": 0.8,
+        "train": make_part(40 * num_classes, 40 * num_classes),
+        "validation": make_part(5 * num_classes, 5 * num_classes - 1),
+        "test": make_part(5 * num_classes, 4 * num_classes),
+        "cross_validated": {
+            **make_part(50 * num_classes, 47 * num_classes),
+            "num_folds": 5,
+            "per_class": count_classes(classes, cross_validated),
+            "confusion_matrix": cross_validated,
+        },
+        "chance": {"accuracy": 0.35, "cross_entropy": 1.098},
+        "per_class": count_classes(classes, test),
+        "confusion_matrix": test,
+        "seconds": {"scan": 0.3, "features": 5.2, "train": 0.9, "total": 6.4},
+        "versions": {"clownfish": "0.1.0", "numpy": "2.4.6"},
+        "label_conflicts": 0,
+    }
+    history = [
+        ReportEpoch(
+            epoch=epoch,
+            train_loss=1 / epoch,
+            validation_loss=1.1 / epoch,
+            train_accuracy=1 - 0.3 / epoch,
+            validation_accuracy=1 - 0.4 / epoch,
+            seconds=0.01,
+        )
+        for epoch in (1, 2, 3)
+    ]
+    return ReportContent(
+        name="course-fish",
+        created="2025-11-05T14:03:22",
+        metrics=metrics,
+        history=history,
+        best_epoch=2,
+        messages=["5 photos are copies of others."],
+        test_photos=[make_photo(label=classes[0]), make_photo(label=classes[1], predicted=classes[0])],
+        wrong_photos=[make_photo(label=classes[1], predicted=classes[0])],
+        example_photos=[make_photo(label=label) for label in classes[:25]],
+        unusable=[("perch/empty.jpg", "the file is empty")],
+        options={"batch_size": 32, "balance": False, "weight_decay": None, "backbone": "efficientnet-lite0"},
+        model={
+            "backbone": "efficientnet-lite0",
+            "input_size": 224,
+            "num_features": 2848,
+            "num_parameters": 3_372_000,
+            "num_trained_parameters": 8547,
+            "weight_decay": 0.8,
+            "licence": "Apache-2.0",
+        },
+    )
+
+
+def make_content_without_held_out_photos() -> ReportContent:
+    content = make_content()
+    metrics = copy.deepcopy(dict(content.metrics))
+    metrics["num_photos"].update(validation=0, test=0)
+    metrics.update(validation=make_part(0, 0), test=make_part(0, 0), confusion_matrix=[[0] * 3] * 3)
+    metrics["cross_validated"] = {**make_part(0, 0), "num_folds": 5, "per_class": [], "confusion_matrix": []}
+    metrics["per_class"] = count_classes(metrics["classes"], metrics["confusion_matrix"])
+    history = [replace(row, validation_loss=None, validation_accuracy=None) for row in content.history[:1]]
+    return replace(
+        content,
+        metrics=metrics,
+        history=history,
+        best_epoch=1,
+        messages=[],
+        test_photos=[],
+        wrong_photos=[],
+        example_photos=[],
+        unusable=[],
+        model={},
+        options={},
+    )
+
+
+def check_harmless(html: str) -> Page:
+    """Nothing runs, nothing is loaded, nothing breaks out of its element."""
+    page = Page(html)
+    assert not {tag for tag, _ in page.elements} & {"script", "iframe", "object", "embed", "form", "base", "link"}
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in REFERRING_ATTRIBUTES & attributes.keys():
+            value = attributes[name] or ""
+            assert value.startswith(("data:image/jpeg;base64,", "#")), (tag, name, value[:80])
+        assert "url(" not in (attributes.get("style") or "")
+    style_sheets = [text for path, text in page.texts if path[-1:] == ("style",)]
+    assert len(page.find("style")) == 1
+    assert not re.search(r"url\(|@import|http", "".join(style_sheets))
+    return page
+
+
+def test_report_is_one_harmless_document() -> None:
+    html = render_report(make_content())
+    page = check_harmless(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert "http://" not in html
+    assert "https://" not in html
+    policy = next(meta["content"] for meta in page.find("meta") if "http-equiv" in meta)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+    assert [next(iter(meta)) for meta in page.find("meta")][:2] == ["charset", "http-equiv"]
+
+
+def test_report_tells_the_headline_with_its_range_and_chance() -> None:
+    text = Page(render_report(make_content())).text
+    assert "94 % (range 89 to 97 %)" in text
+    assert "each of the 150 photos was named by a classifier trained without it" in text
+    assert "commonest class would be right for 35 % of them" in text
+    assert "80 % (range 75 to 83 %)" in text
+    assert "5 November 2025, 14:03" in text
+
+
+def test_report_explains_concepts_with_the_numbers_of_the_run() -> None:
+    text = Page(render_report(make_content())).text
+    assert "one complete pass of the 120 training photos" in text
+    assert "batches of 32" in text
+    assert "4 iterations make one epoch" in text
+    assert "3 epochs, 12 iterations in all; the model of epoch 2 was kept" in text
+    assert "12 of 15 test photos" in text
+    assert "it is 80 %, 20 percentage points less; in cross-validation it is 94 %, 6 percentage points less" in text
+    assert "3 of 50 photos of perch (6 %) were taken for striped_bass" in text
+    assert "describes each photo by 2,848 numbers; on your 120 training photos, 8,547 parameters were trained" in text
+
+
+def test_report_explains_why_a_later_epoch_than_the_lowest_was_kept() -> None:
+    content = make_content()
+    content = replace(content, metrics={**content.metrics, "lowest_validation_loss_epoch": 1})
+    assert "Their loss was lowest in epoch 1, but" in Page(render_report(content)).text
+
+
+def test_report_has_its_sections_in_order() -> None:
+    page = Page(render_report(make_content()))
+    sections = [attributes["id"] for attributes in page.find("section")]
+    assert sections == [
+        "headline",
+        "messages",
+        "parts",
+        "curves",
+        "confusion",
+        "classes",
+        "mistakes",
+        "tests",
+        "examples",
+        "making",
+    ]
+    links = [attributes["href"] for attributes in page.find("a")]
+    assert links == [f"#{section}" for section in sections]
+
+
+def test_report_says_wrong_in_words_too() -> None:
+    page = Page(render_report(make_content()))
+    assert page.text.count("✗ wrong perch 87 % is striped_bass") == 2
+    assert page.text.count("✓ right perch 87 %") == 1
+
+
+def test_report_is_accessible() -> None:
+    page = Page(render_report(make_content()))
+    assert all(attributes.get("alt") for attributes in page.find("img"))
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    charts = [attributes for attributes in page.find("svg") if attributes.get("role") == "img"]
+    assert len(charts) == 3
+    for chart in charts:
+        assert set((chart["aria-labelledby"] or "").split()) <= set(identifiers)
+    assert len(page.find("caption")) == len(page.find("table")) > 5
+    assert len(page.find("h1")) == 1
+    assert page.find("html")[0]["lang"] == "en"
+
+
+def make_content_full_of(name: str) -> ReportContent:
+    """The name stands wherever the user can put one."""
+    content = make_content([name, "x", "trout"])
+    photo = make_photo(label=name, predicted="x", file=f"{name}/{name}.jpg")
+    return replace(
+        content,
+        name=name,
+        created=name,
+        messages=[name],
+        test_photos=[photo],
+        wrong_photos=[photo],
+        example_photos=[photo],
+        unusable=[(name, name)],
+        options={name: name, "batch_size": 32},
+        model={**content.model, "backbone": name, "licence": name},
+    )
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_report_shows_hostile_names_as_text(name: str) -> None:
+    html = render_report(make_content_full_of(name))
+    html.encode("utf-8")
+    page = check_harmless(html)
+    plain = Page(render_report(make_content_full_of("plain")))
+    elements, plain_elements = ([tag for tag, _ in each.elements if tag != "wbr"] for each in (page, plain))
+    assert elements == plain_elements
+    shown = re.sub("[\x00-\x1f\udcff\ufffe]", "\ufffd", name)
+    messages = [text for path, text in page.texts if path[-2:] == ("ul", "li") and text.strip()]
+    assert messages == [shown]
+
+
+@pytest.mark.parametrize("num_classes", [2, 6, 13, 30, 41, 60])
+def test_report_shows_few_and_many_classes_with_long_names(num_classes: int) -> None:
+    classes = [f"Genus{number:02d}_speciosissimus_subspecies_<b>_{'longifolius' * 12}" for number in range(num_classes)]
+    html = render_report(make_content(classes))
+    page = check_harmless(html)
+    for name in classes:
+        assert name in page.text  # in full in the table per class
+    heat_tables = [table for table in page.find("table") if "heat" in (table.get("class") or "")]
+    pictures = [svg for svg in page.find("svg") if svg.get("class") == "matrix"]
+    assert (len(heat_tables), len(pictures)) == ((2, 0) if num_classes <= 40 else (0, 2))
+    assert ("Most frequent mistakes, cross-validated." in page.text) == (num_classes > 12)
+    assert len(html) < 1_500_000
+
+
+def test_report_without_held_out_photos_says_so() -> None:
+    page = check_harmless(render_report(make_content_without_held_out_photos()))
+    assert "There is no accuracy to report" in page.text
+    assert "There were no validation photos" in page.text
+    assert "There are no validation or test photos." in page.text
+    assert "There are no test photos." in page.text
+    assert "without validation photos to judge by, the model of epoch 1 was kept" in page.text
+    assert "Nothing unusual was noticed" in page.text
+    assert "All 120 photos could be used." in page.text
+    assert "None" not in page.text.replace("None of the", "")
+    assert "nan" not in page.text.split()
+
+
+def test_report_without_cross_validation_leads_with_the_test_photos() -> None:
+    content = make_content()
+    metrics = {key: value for key, value in content.metrics.items() if key != "cross_validated"}
+    text = Page(render_report(replace(content, metrics=metrics))).text
+    assert "Of the 15 test photos, which it was not trained on, the classifier names 80 % correctly" in text
+
+
+def test_report_without_mistakes_says_so() -> None:
+    content = make_content()
+    matrix = make_matrix(3, 5, 0)
+    metrics = {**content.metrics, "test": make_part(15, 15), "validation": make_part(15, 15)}
+    metrics["confusion_matrix"] = matrix
+    metrics["cross_validated"] = {**content.metrics["cross_validated"], "confusion_matrix": matrix}
+    text = Page(render_report(replace(content, metrics=metrics, wrong_photos=[]))).text
+    assert "None of the 30 validation and test photos was named wrongly." in text
+    assert "None of the 15 photos was mistaken." in text
+
+
+def test_report_never_rounds_up_to_everything() -> None:
+    content = make_content()
+    part = {**content.metrics["test"], "accuracy": {"value": 0.999, "low": 0.99, "high": 0.9995}}
+    text = Page(render_report(replace(content, metrics={**content.metrics, "test": part}))).text
+    assert "over 99 % (range 99 to over 99 %)" in text
+
+
+def test_report_survives_numbers_that_are_none_or_not_finite() -> None:
+    content = make_content()
+    history = [replace(row, train_loss=float("nan"), validation_loss=float("inf")) for row in content.history]
+    metrics = copy.deepcopy(dict(content.metrics))
+    for row in [*metrics["per_class"], *metrics["cross_validated"]["per_class"]]:
+        row.update(precision=None, recall=None, f1=None)
+    metrics["chance"] = {"accuracy": None, "cross_entropy": None}
+    page = check_harmless(render_report(replace(content, metrics=metrics, history=history)))
+    charts = [svg.get("class") for svg in page.find("svg") if svg.get("role") == "img"]
+    assert charts == ["accuracies", "curves"]
+    assert not re.search(r"\b(nan|inf)\b", page.text)
+
+
+def test_report_with_all_photos_stays_small_enough_to_mail() -> None:
+    photos = [replace(make_photo(), preview=b"\xff" * 6000) for _ in range(100)]
+    content = replace(make_content(), test_photos=photos, wrong_photos=photos, example_photos=photos[:25])
+    html = render_report(content)
+    assert len(Page(html).find("img")) == 225
+    assert 50_000 < len(html) < 2_500_000
+
+
+def test_report_shows_a_photo_without_preview() -> None:
+    photo = replace(make_photo(), preview=b"")
+    content = replace(make_content(), test_photos=[photo], wrong_photos=[photo], example_photos=[photo])
+    page = Page(render_report(content))
+    assert page.find("img") == []
+    assert page.text.count("no preview") == 3
+
+
+def test_report_counts_mistakes_that_are_not_shown() -> None:
+    text = Page(render_report(make_content())).text
+    assert "4 of the 30 validation and test photos were named wrongly; here is 1 of them" in text
+
+
+def test_importing_the_report_does_not_import_jinja2() -> None:
+    command = "import sys, clownfish.report; sys.exit('jinja2' in sys.modules or 'markupsafe' in sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
