@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clownfish import files
 from clownfish.errors import OutputError
 from clownfish.files import (
     check_free,
@@ -20,6 +19,7 @@ from clownfish.files import (
     name_class_columns,
     write_file,
     write_folder,
+    write_numbered_folder,
 )
 
 
@@ -76,10 +76,22 @@ def test_leftovers_of_killed_runs_are_removed_when_old(tmp_path: Path) -> None:
 
 
 def test_free_folder_counts_up(tmp_path: Path) -> None:
-    assert find_free_folder(tmp_path / "absent", "ants") == tmp_path / "absent" / "ants-1"
+    assert find_free_folder(tmp_path / "absent" / "ants") == tmp_path / "absent" / "ants-1"
     for number in (1, 2, 4):
         (tmp_path / f"ants-{number}").mkdir()
-    assert find_free_folder(tmp_path, "ants") == tmp_path / "ants-3"
+    assert find_free_folder(tmp_path / "ants") == tmp_path / "ants-3"
+
+
+def test_folder_taken_meanwhile_gets_the_next_number(tmp_path: Path) -> None:
+    (tmp_path / "red-ants-1").mkdir()
+    assert write_numbered_folder(tmp_path / "red-ants-1", {"a": b"1"}) == tmp_path / "red-ants-2"
+    assert sorted(os.listdir(tmp_path)) == ["red-ants-1", "red-ants-2"]
+
+
+def test_numbered_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Choose another place with --out"):
+        write_numbered_folder(tmp_path / "file" / "ants-1", {"a": b"1"})
 
 
 def test_free_place_is_left_free(tmp_path: Path) -> None:
@@ -173,7 +185,3 @@ def test_class_columns_never_collide(classes: list[str], fixed: list[str]) -> No
     names = name_class_columns(classes, fixed)
     assert len({*names, *fixed}) == len(names) + len(fixed)
     assert all(name.endswith(label) for name, label in zip(names, classes, strict=True))
-
-
-def test_stale_seconds_outlast_any_writing() -> None:
-    assert files._STALE_SECONDS >= 600

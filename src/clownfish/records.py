@@ -155,3 +155,18 @@ class Catalog:
     def label_names(self) -> list[str]:
         """Class name of each used photo."""
         return [self.photos[position].label for position in self.used]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRow:
+    """One pass of the training photos through the algorithm: a row of history.csv."""
+
+    epoch: int
+    """Counted from 1."""
+    train_loss: float
+    validation_loss: float | None
+    """None without validation photos."""
+    train_accuracy: float
+    validation_accuracy: float | None
+    """None without validation photos."""
+    seconds: float

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clownfish.report import ReportContent, ReportEpoch, ReportPhoto, render_report
+from clownfish.records import EpochRow
+from clownfish.report import ReportContent, ReportPhoto, render_report
 
 VOID_ELEMENTS = {"br", "img", "link", "meta", "wbr"}
 REFERRING_ATTRIBUTES = {"action", "background", "data", "formaction", "href", "poster", "src", "srcset", "xlink:href"}
@@ -154,7 +155,7 @@ def make_content(classes: list[str] | None = None) -> ReportContent:
         "label_conflicts": 0,
     }
     history = [
-        ReportEpoch(
+        EpochRow(
             epoch=epoch,
             train_loss=1 / epoch,
             validation_loss=1.1 / epoch,

@@ -33,8 +33,27 @@ _SHRINK_TO = 0.8
 
 _PREVIEW_KEY = "preview-1"
 
-_Row = tuple[str, bytes, bytes]
+_Row = tuple[bytes, bytes, bytes]
 """Inspection as JSON, thumbnail, and features or another picture."""
+
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file makes the sqlite3 module raise; the second where it quotes the damage in its message."""
+
+_OUTER_TROUBLES = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors that the disk, permissions or another process cause; every other one means that the file is damaged."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -93,7 +112,7 @@ def find_max_bytes() -> int:
         gigabytes = float(text)
     except ValueError:
         gigabytes = -1.0
-    if not gigabytes > 0:
+    if not 0 < gigabytes < math.inf:
         raise ConfigError(f"CLOWNFISH_CACHE_GB is {text!r}; it must be a number of gigabytes above 0, such as 10.")
     return int(gigabytes * (1 << 30))
 
@@ -123,7 +142,7 @@ class FeatureCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *SQLITE_ERRORS) as error:
             self._give_up(error)
 
     def get(self, content_hash: str, key: str) -> Entry | None:
@@ -167,16 +186,18 @@ class FeatureCache:
             content_hash: SHA-256 of the file, hexadecimal.
             preview: JPEG data.
         """
-        self._put_row(_make_digest(content_hash, _PREVIEW_KEY), ("", b"", preview))
+        self._put_row(_make_digest(content_hash, _PREVIEW_KEY), (b"", b"", preview))
 
     def _get_row(self, digest: bytes) -> _Row | None:
         with self._lock:
             found = self._query("SELECT checksum, inspection, thumbnail, features FROM entries WHERE key = ?", digest)
             if found is None:
                 return None
-            checksum, *parts = cast(tuple[bytes, str, bytes, bytes], found)
+            checksum, *parts = found
             row = cast(_Row, tuple(parts))
-            if checksum != _compute_checksum(digest, row):
+            # damage can change a value's type, too
+            is_sound = all(isinstance(part, bytes) for part in row) and checksum == _compute_checksum(digest, row)
+            if not is_sound:
                 self._write([("DELETE FROM entries WHERE key = ?", [(digest,)])])
                 return None
             self._used.append(digest)
@@ -230,7 +251,7 @@ class FeatureCache:
     def _connect(self) -> sqlite3.Connection:
         try:
             return self._open()
-        except sqlite3.DatabaseError as error:
+        except SQLITE_ERRORS as error:
             if not _is_damage(error):
                 raise
             return self._start_anew()
@@ -239,6 +260,7 @@ class FeatureCache:
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=32
         )
+        connection.text_factory = bytes  # damaged text need not be valid UTF-8
         try:
             connection.execute("PRAGMA page_size = 16384")  # a row is 12 kB
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -246,20 +268,22 @@ class FeatureCache:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             connection.close()
             raise
         return connection
 
     def _query(self, statement: str, *values: object) -> tuple[object, ...] | None:
+        return next(iter(self._query_all(statement, *values)), None)
+
+    def _query_all(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         if self._connection is None:
-            return None
+            return []
         try:
-            row: tuple[object, ...] | None = self._connection.execute(statement, values).fetchone()
-        except sqlite3.Error as error:
+            return self._connection.execute(statement, values).fetchall()
+        except SQLITE_ERRORS as error:
             self._handle(error)
-            return None
-        return row
+            return []
 
     def _write(self, statements: Iterable[tuple[str, list[tuple[object, ...]]]]) -> None:
         if self._connection is None:
@@ -269,7 +293,7 @@ class FeatureCache:
             for statement, rows in statements:
                 self._connection.executemany(statement, rows)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except SQLITE_ERRORS as error:
             self._handle(error)
 
     def _shrink(self) -> None:
@@ -277,15 +301,15 @@ class FeatureCache:
             return
         row = self._query("SELECT TOTAL(size) FROM entries")
         surplus = float(str(row[0])) - self.max_bytes if row else 0.0
-        if surplus <= 0 or self._connection is None:
+        if surplus <= 0:
             return
         surplus += (1 - _SHRINK_TO) * self.max_bytes
         doomed: list[tuple[object, ...]] = []
-        for digest, size in self._connection.execute("SELECT key, size FROM entries ORDER BY used"):
+        for digest, size in self._query_all("SELECT key, size FROM entries ORDER BY used"):
             if surplus <= 0:
                 break
             doomed.append((digest,))
-            surplus -= size
+            surplus -= float(str(size))
         self._write([("DELETE FROM entries WHERE key = ?", doomed)])
         self._give_space_back()
 
@@ -297,18 +321,18 @@ class FeatureCache:
 
     def _give_space_back(self) -> None:
         if self._connection is not None:
-            # where another process is reading, the file shrinks at a later time
-            with contextlib.suppress(sqlite3.OperationalError):
+            # where another process is reading, the file shrinks at a later time; damage shows when it is read
+            with contextlib.suppress(*SQLITE_ERRORS):
                 self._connection.execute("PRAGMA incremental_vacuum").fetchall()
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _handle(self, error: sqlite3.Error) -> None:
+    def _handle(self, error: Exception) -> None:
         """A damaged file is replaced; anything else (disk full, no permission) ends the keeping."""
         if _is_damage(error):
             self._close_connection()
             try:
                 self._connection = self._start_anew()
-            except (OSError, sqlite3.Error) as further:
+            except (OSError, *SQLITE_ERRORS) as further:
                 self._give_up(further)
         else:
             self._give_up(error)
@@ -348,9 +372,9 @@ def find_entry(connection: sqlite3.Connection, content_hash: str, key: str) -> b
     return connection.execute("SELECT 1 FROM entries WHERE key = ?", (digest,)).fetchone() is not None
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
-    # locked, read-only and disk full are OperationalErrors, which is a kind of DatabaseError too
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+def _is_damage(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, UnicodeDecodeError) or (code is not None and code & 0xFF not in _OUTER_TROUBLES)
 
 
 def _make_digest(content_hash: str, key: str) -> bytes:
@@ -360,7 +384,7 @@ def _make_digest(content_hash: str, key: str) -> bytes:
 def _compute_checksum(digest: bytes, row: _Row) -> bytes:
     inspection, thumbnail, features = row
     checksum = hashlib.blake2b(digest, digest_size=16)
-    for part in (inspection.encode(), thumbnail, features):
+    for part in (inspection, thumbnail, features):
         checksum.update(part)
     return checksum.digest()
 
@@ -369,10 +393,10 @@ def _take_apart(entry: Entry) -> _Row:
     inspection = entry.inspection
     text = json.dumps([inspection.pixel_hash, inspection.width, inspection.height, inspection.usable, inspection.note])
     thumbnail = b"" if inspection.thumbnail is None else inspection.thumbnail.tobytes()
-    return text, thumbnail, b"" if entry.features is None else entry.features.tobytes()
+    return text.encode(), thumbnail, b"" if entry.features is None else entry.features.tobytes()
 
 
-def _make_entry(content_hash: str, inspection: str, thumbnail: bytes, features: bytes) -> Entry:
+def _make_entry(content_hash: str, inspection: bytes, thumbnail: bytes, features: bytes) -> Entry:
     pixel_hash, width, height, usable, note = json.loads(inspection)
     grey = np.frombuffer(thumbnail, np.uint8)
     side = math.isqrt(len(grey))

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from clownfish.compute.worker import Message
-from clownfish.features.cache import find_entry
+from clownfish.features.cache import SQLITE_ERRORS, find_entry
 from clownfish.images import Preprocessing, decode_file
 
 
@@ -32,7 +32,7 @@ def inspect_photo(request: Message) -> Message:
 def _connect(cache: str) -> sqlite3.Connection | None:
     try:
         return sqlite3.connect(f"{Path(cache).absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return None
 
 
@@ -40,5 +40,5 @@ def _is_cached(cache: str, content_hash: str, key: str) -> bool:
     connection = _connect(cache)
     try:
         return connection is not None and find_entry(connection, content_hash, key)
-    except sqlite3.Error:  # the process that owns the cache deals with its troubles
+    except SQLITE_ERRORS:  # the process that owns the cache deals with its troubles
         return False

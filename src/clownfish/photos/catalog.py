@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +72,13 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
     problems += _find_lost_classes(files, usable_files, used, small)
     if problems:
         raise PhotosError(problems)
-    photos = [_make_unused(file, inspection) for file, inspection in zip(files, inspections, strict=True)]
+    photos = [_make_photo(file, inspection) for file, inspection in zip(files, inspections, strict=True)]
     for index, position in enumerate(usable):
         photos[position] = _make_photo(
             usable_files[index],
             inspections[position],
+            status="left out" if index in left_out else "used",
             group=grouping.groups[index],
-            is_used=index not in left_out,
             notes=notes[index],
         )
     classes = sorted({usable_files[index].label for index in used})
@@ -154,22 +155,14 @@ def _write_notes(files: Sequence[PhotoFile], grouping: Grouping) -> dict[int, li
     return notes
 
 
-def _make_unused(file: PhotoFile, inspection: Inspection) -> Photo:
-    return Photo(
-        file=file.file,
-        path=file.path,
-        label=file.label,
-        columns=file.columns,
-        content_hash=inspection.content_hash,
-        group="",
-        width=0,
-        height=0,
-        status="unusable",
-        note=inspection.note,
-    )
-
-
-def _make_photo(file: PhotoFile, inspection: Inspection, *, group: str, is_used: bool, notes: Sequence[str]) -> Photo:
+def _make_photo(
+    file: PhotoFile,
+    inspection: Inspection,
+    *,
+    status: Literal["used", "unusable", "left out"] = "unusable",
+    group: str = "",
+    notes: Sequence[str] = (),
+) -> Photo:
     return Photo(
         file=file.file,
         path=file.path,
@@ -179,7 +172,7 @@ def _make_photo(file: PhotoFile, inspection: Inspection, *, group: str, is_used:
         group=group,
         width=inspection.width,
         height=inspection.height,
-        status="used" if is_used else "left out",
+        status=status,
         note="; ".join(filter(None, [inspection.note, *notes])),
     )
 

@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
-from clownfish.report.content import ReportContent, ReportEpoch, ReportPhoto
+from clownfish.report.content import ReportContent, ReportPhoto
 from clownfish.report.html import render_report
 from clownfish.splits import Split
 from clownfish.training.selection import Trained
@@ -255,7 +255,7 @@ def _make_report_content(
         name=outcome.name,
         created=created,
         metrics=metrics,
-        history=[ReportEpoch(**asdict(row)) for row in trained.history],
+        history=trained.history,
         best_epoch=trained.best_epoch,
         messages=messages,
         test_photos=[show(row) for row in test],

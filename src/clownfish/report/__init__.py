@@ -5,7 +5,7 @@ Names of files and classes are the user's, so they are escaped, isolated from th
 them, and shortened where space is short.
 """
 
-from clownfish.report.content import ReportContent, ReportEpoch, ReportPhoto
+from clownfish.report.content import ReportContent, ReportPhoto
 from clownfish.report.html import render_report
 
-__all__ = ["ReportContent", "ReportEpoch", "ReportPhoto", "render_report"]
+__all__ = ["ReportContent", "ReportPhoto", "render_report"]

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clownfish.records import EpochRow
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportPhoto:
@@ -23,21 +25,6 @@ class ReportPhoto:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReportEpoch:
-    """One pass of the training photos through the algorithm."""
-
-    epoch: int
-    """Counted from 1."""
-    train_loss: float
-    validation_loss: float | None
-    """None without validation photos."""
-    train_accuracy: float
-    validation_accuracy: float | None
-    """None without validation photos."""
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContent:
     """Everything that a report says."""
 
@@ -47,7 +34,7 @@ class ReportContent:
     """Date and time in ISO 8601."""
     metrics: Mapping[str, Any]
     """What metrics.json holds, schema 1."""
-    history: Sequence[ReportEpoch]
+    history: Sequence[EpochRow]
     best_epoch: int
     """The epoch whose model was kept."""
     messages: Sequence[str]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from clownfish.compute import limit_matrix_threads
 from clownfish.errors import ConfigError
-from clownfish.records import Head
+from clownfish.records import EpochRow, Head
 from clownfish.training.descent import Schedule, TrainingSet, compute_losses, count_iterations, descend
 
 PENALTIES = (100.0, 30.0, 10.0)
@@ -80,18 +80,6 @@ class TrainingOptions:
         if self.weight_decay is not None:
             return np.array([self.weight_decay], np.float32)
         return np.array(PENALTIES, np.float32) / np.float32(num_photos)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EpochRow:
-    """One row of history.csv."""
-
-    epoch: int
-    train_loss: float
-    validation_loss: float | None
-    train_accuracy: float
-    validation_accuracy: float | None
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
