@@ -8,6 +8,7 @@ the run, so that a run can be repeated to the bit.
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 import onnxruntime
@@ -70,14 +71,17 @@ def extract_features(
         else:
             positions.append(position)
     requests = [extractor.make_request(photos[position].path) for position in positions]
-    outcomes = run_in_workers(requests, function="clownfish.features.inspection:inspect_photo", finish=extractor.finish)
-    for outcome in outcomes:
-        position = positions[outcome.index]
-        inspections[position] = outcome.result.inspection
-        if outcome.result.features is not None:
-            values[position] = outcome.result.features
-        on_photo()
-    cache.flush()
+    function = "clownfish.features.inspection:inspect_photo"
+    try:
+        with closing(run_in_workers(requests, function=function, finish=extractor.finish)) as outcomes:
+            for outcome in outcomes:
+                position = positions[outcome.index]
+                inspections[position] = outcome.result.inspection
+                if outcome.result.features is not None:
+                    values[position] = outcome.result.features
+                on_photo()
+    finally:
+        cache.flush()  # after an interruption, the next run goes on from here
     done = [inspection for inspection in inspections if inspection is not None]
     usable = np.flatnonzero([inspection.usable for inspection in done])
     return done, keep_rows(values, usable)

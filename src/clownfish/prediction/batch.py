@@ -1,6 +1,7 @@
 """Classify many photos: decode in helper processes, run the model in threads, answer in order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +40,15 @@ def predict_photos(classifier: Classifier, photos: Iterable[PhotoFile]) -> Itera
     """
     waiting: dict[int, Answer] = {}
     next_index = 0
-    for index, answer in _answer_in_any_order(classifier, photos):
-        waiting[index] = answer
-        while next_index in waiting:
-            yield waiting.pop(next_index)
-            next_index += 1
+    with closing(_answer_in_any_order(classifier, photos)) as answers:
+        for index, answer in answers:
+            waiting[index] = answer
+            while next_index in waiting:
+                yield waiting.pop(next_index)
+                next_index += 1
 
 
-def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) -> Iterator[tuple[int, Answer]]:
+def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) -> Generator[tuple[int, Answer]]:
     pending: dict[int, PhotoFile] = {}
 
     def make_requests() -> Iterator[Message]:
@@ -74,8 +76,9 @@ def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) ->
         )
 
     function = "clownfish.prediction.batch:decode_request"
-    for outcome in run_in_workers(make_requests(), function=function, finish=finish):
-        yield outcome.index, outcome.result
+    with closing(run_in_workers(make_requests(), function=function, finish=finish)) as outcomes:
+        for outcome in outcomes:
+            yield outcome.index, outcome.result
 
 
 def decode_request(request: Message) -> Message:
