@@ -1,7 +1,7 @@
 # make demo: train on pictures that come with the install     make check: format, lint, types, layers
 # make test: run the tests                                     make clean: remove what these made
 #
-# Everything happens in .venv, which the first call makes (about 500 MB, a minute or two).
+# Everything happens in .venv, which the first call makes (about 520 MB on disk, a minute or two).
 # Linux and macOS; CONTRIBUTING.md has the same for Windows.
 
 PYTHON ?= python3
@@ -46,12 +46,12 @@ $(BIN)/python:
 # The time stamps tell when what is installed was last brought up to date with pyproject.toml;
 # the sources themselves are used where they lie.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "Installing clownfish into $(VENV); the first time, this downloads about 200 MB."
+	@echo "Installing clownfish into $(VENV); the first time, this downloads about 170 MB."
 	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	@echo "Installing clownfish and its development tools into $(VENV); the first time, this downloads about 200 MB."
+	@echo "Installing clownfish and its development tools into $(VENV); the first time, this downloads about 170 MB."
 	$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
 

@@ -9,6 +9,7 @@ made by fork are not charged twice. What cannot be measured on a system is nan.
 import contextlib
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -183,7 +184,12 @@ def _wait(process: "subprocess.Popen[bytes]") -> tuple[float, float]:
     if sys.platform == "win32":
         process.wait()
         return math.nan, math.nan
-    _, status, usage = os.wait4(process.pid, 0)
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:  # interrupted: its session does not hear of Ctrl+C by itself
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_utime + usage.ru_stime, float(usage.ru_maxrss * unit)

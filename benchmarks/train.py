@@ -186,8 +186,9 @@ def make_section(contestants: Sequence[Contestant], rounds: dict[str, list[Round
         "",
         "wall s",
         "lowest to highest",
-        "CPU s",
         ratio,
+        "CPU s",
+        ratio.replace("time", "CPU"),
         "largest process MB",
         "all MB",
         "test accuracy",
@@ -213,19 +214,25 @@ def make_section(contestants: Sequence[Contestant], rounds: dict[str, list[Round
 def make_row(title: str, done: Sequence[Round], first: Sequence[Round]) -> list[str]:
     """One row of the table; `first` is what the ratios are to."""
     walls = [one.measurement.wall_seconds for one in done]
-    ratios = [wall / one.measurement.wall_seconds for wall, one in zip(walls, first, strict=True)]
+    cpu = [one.measurement.cpu_seconds for one in done]
     report = done[-1].report
     return [
         title,
         show_number(statistics.median(walls)),
         f"{min(walls):,.1f} to {max(walls):,.1f}",
-        show_number(take_median([one.measurement.cpu_seconds for one in done])),
-        show_number(statistics.median(ratios), 2),
+        show_number(statistics.median(find_ratios(walls, [one.measurement.wall_seconds for one in first]))),
+        show_number(take_median(cpu)),
+        show_number(take_median(find_ratios(cpu, [one.measurement.cpu_seconds for one in first]))),
         show_megabytes(take_median([one.measurement.largest_process_bytes for one in done])),
         show_megabytes(take_median([one.measurement.all_processes_bytes for one in done])),
         f"{report['accuracy']:.0%} of {report['num_test']}",
         show_share(max(one.measurement.others_share for one in done)),
     ]
+
+
+def find_ratios(values: Sequence[float], to: Sequence[float]) -> list[float]:
+    """Divide the values of each round."""
+    return [value / base for value, base in zip(values, to, strict=True)]
 
 
 def take_median(values: Sequence[float]) -> float:

@@ -83,8 +83,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
 def make_command(*args: object) -> list[str]:
     """A command line that reacts to Ctrl-C even where the tests themselves run in the background."""
     script = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from clownfish.cli import main; main()"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);from clownfish.cli import main; main()"
     )
     return [sys.executable, "-c", script, *map(str, args)]
 
@@ -170,9 +169,7 @@ def digits_run(digits: Path, tmp_path_factory: pytest.TempPathFactory, shared_ca
 
 
 @pytest.fixture(scope="session")
-def messy_run(
-    messy_photos: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Path
-) -> clownfish.Run:
+def messy_run(messy_photos: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Path) -> clownfish.Run:
     """A finished training run on `messy_photos`; do not change its folder."""
     return _train(messy_photos, tmp_path_factory.mktemp("run") / "messy-1", shared_cache_folder)
 

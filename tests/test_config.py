@@ -97,7 +97,10 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
         ({"weight_decay": True}, "The option weight_decay is True; it must be a number."),
         ({"balance": 1}, "The option balance is 1; it must be true or false."),
         ({"place": 5}, "The option place is 5; it must be text."),
-        ({"place": "caf\udce9"}, "The option place is 'caf\\udce9', which is not valid text (UTF-8). Give another name."),
+        (
+            {"place": "caf\udce9"},
+            "The option place is 'caf\\udce9', which is not valid text (UTF-8). Give another name.",
+        ),
         ({"epochs": 0}, "epochs is 0; it must be from 1 to 10,000."),
         ({"batch_size": 0}, "batch_size is 0; it must be from 1 to 1,000,000."),
         ({"learning_rate": 0}, "learning_rate is 0.0; it must be above 0."),

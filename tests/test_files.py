@@ -108,9 +108,7 @@ def test_free_place_is_left_free(tmp_path: Path) -> None:
     ],
     ids=["taken", "below a file", "too long"],
 )
-def test_place_that_cannot_be_used_is_refused_early(
-    tmp_path: Path, make: Callable[[Path], Path], message: str
-) -> None:
+def test_place_that_cannot_be_used_is_refused_early(tmp_path: Path, make: Callable[[Path], Path], message: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=message):
         check_free(make(tmp_path))

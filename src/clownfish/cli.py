@@ -250,7 +250,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter shows an escape for it
             stream.reconfigure(errors="backslashreplace")
-    code = _run(lambda: clownfish.main(standalone_mode=False))
+    code = _run(lambda: clownfish.main(prog_name="clownfish", standalone_mode=False))
     if code == EXIT_INTERRUPTED:
         os._exit(code)  # threads may be busy for long; results are written whole, so nothing is lost
     sys.exit(code)
@@ -272,9 +272,6 @@ def _run(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nInterrupted. Nothing is half-written; the same command goes on where it was.", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if os.environ.get("CLOWNFISH_DEBUG"):
             raise

@@ -112,7 +112,7 @@ def read_config(path: Path) -> TrainConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from error
     options: dict[str, Any] = {}
-    known = {section.name for section in fields(TrainConfig)}
+    known = [section.name for section in fields(TrainConfig)]
     for section, values in content.items():
         if section not in known:
             raise ConfigError(f"The config file {path} has an unknown table [{section}]. Known: {', '.join(known)}.")

@@ -230,10 +230,12 @@ def prepare_image(image: Image.Image | NDArray[Any], preprocessing: Preprocessin
         Shape (size, size, 3), uint8, RGB.
 
     Raises:
-        UnusablePhotoError: the array or the colour mode is no photo.
+        UnusablePhotoError: the array or the colour mode is no photo, or there are no pixels.
     """
     if not isinstance(image, Image.Image):
         image = wrap_array(image)
+    if 0 in image.size:
+        raise UnusablePhotoError(f"a picture without pixels, of {image.width} x {image.height}")
     return prepare_pixels(convert_to_rgb(_rotate_upright(image)[0], []), preprocessing)
 
 

@@ -153,8 +153,8 @@ def _percent(share: float | None) -> str:
     """Whole per cents; never 100 where something is wrong, nor 0 where something is right."""
     if share is None:
         return "-"
-    if share < 1 and share > 0.995:
+    if 0.995 <= share < 1:  # 199 of 200 would be rounded to 100
         return ">99 %"
-    if 0 < share < 0.005:
+    if 0 < share <= 0.005:
         return "<1 %"
     return f"{100 * share:.0f} %"

@@ -56,7 +56,7 @@ def parse_shares(text: str) -> tuple[float, float, float]:
         shares = [float(part) for part in text.split("/")]
     except ValueError:
         shares = []
-    if len(shares) != 3 or abs(sum(shares) - 100) > 1e-6 or min(shares) < 0 or shares[0] <= 0 or shares[2] <= 0:
+    if len(shares) != 3 or not abs(sum(shares) - 100) <= 1e-6 or min(shares) < 0 or shares[0] <= 0 or shares[2] <= 0:
         raise ConfigError(
             f"The split {text!r} is not understood. Give three per cents that sum to 100, for training, validation and"
             " test photos, such as 80/10/10; training and test must be above 0."

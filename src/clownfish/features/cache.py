@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -236,13 +236,14 @@ class FeatureCache:
         return CacheSummary(
             path=self.path,
             num_entries=cast(int, row[0]) if row else 0,
-            num_bytes=sum(path.stat().st_size for path in self.path.parent.glob(f"{_FILE_NAME}*")),
+            num_bytes=self._measure(),
             max_bytes=self.max_bytes,
         )
 
     def clear(self) -> int:
         """Drop everything; returns the number of rows dropped."""
         with self._lock:
+            self._pending, self._used = [], []
             num_entries = self.summarise().num_entries
             self._write([("DELETE FROM entries", [()])])
             self._give_space_back()
@@ -274,16 +275,15 @@ class FeatureCache:
         return connection
 
     def _query(self, statement: str, *values: object) -> tuple[object, ...] | None:
-        return next(iter(self._query_all(statement, *values)), None)
+        return next(self._query_all(statement, *values), None)
 
-    def _query_all(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+    def _query_all(self, statement: str, *values: object) -> Iterator[tuple[object, ...]]:
         if self._connection is None:
-            return []
+            return
         try:
-            return self._connection.execute(statement, values).fetchall()
+            yield from self._connection.execute(statement, values)
         except SQLITE_ERRORS as error:
             self._handle(error)
-            return []
 
     def _write(self, statements: Iterable[tuple[str, list[tuple[object, ...]]]]) -> None:
         if self._connection is None:
@@ -309,21 +309,27 @@ class FeatureCache:
             if surplus <= 0:
                 break
             doomed.append((digest,))
-            surplus -= float(str(size))
+            surplus -= size if isinstance(size, (int, float)) else 0
         self._write([("DELETE FROM entries WHERE key = ?", doomed)])
         self._give_space_back()
 
     def _is_large(self) -> bool:
-        try:
-            return self.path.stat().st_size > self.max_bytes
-        except OSError:
-            return False
+        return self._measure() > self.max_bytes
+
+    def _measure(self) -> int:
+        """Size on disk, with the write-ahead log."""
+        total = 0
+        for path in self.path.parent.glob(f"{_FILE_NAME}*"):
+            with contextlib.suppress(OSError):  # another process may just have removed its log
+                total += path.stat().st_size
+        return total
 
     def _give_space_back(self) -> None:
         if self._connection is not None:
             # where another process is reading, the file shrinks at a later time; damage shows when it is read
             with contextlib.suppress(*SQLITE_ERRORS):
-                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+                # as a script, because `execute` takes one step of it only, which frees one page
+                self._connection.executescript("PRAGMA incremental_vacuum")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _handle(self, error: Exception) -> None:

@@ -62,7 +62,8 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
     grouping = group_photos(usable_files, [inspections[position] for position in usable], user_groups)
     notes = _write_notes(usable_files, grouping)
     left_out = {conflict.second for conflict in grouping.conflicts if conflict.is_identical}
-    small = _find_small_classes(usable_files, left_out, options.min_photos)
+    kept = [file.label for index, file in enumerate(usable_files) if index not in left_out]
+    small = _find_small_classes(files, kept, options.min_photos)
     for index, file in enumerate(usable_files):
         if file.label in small:
             left_out.add(index)
@@ -70,6 +71,11 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
     used = [index for index in range(len(usable)) if index not in left_out]
     problems = find_size_problems([usable_files[index].label for index in used], options.place)
     problems += _find_lost_classes(files, usable_files, used, small)
+    if not used and not problems:
+        problems.append(
+            f"No class in {options.place} has {options.min_photos} usable photos; the largest has"
+            f" {max(Counter(kept).values(), default=0)}. Ask for fewer with --min-photos."
+        )
     if problems:
         raise PhotosError(problems)
     photos = [_make_photo(file, inspection) for file, inspection in zip(files, inspections, strict=True)]
@@ -124,9 +130,9 @@ def _describe_ruin(files: Sequence[PhotoFile], inspections: Sequence[Inspection]
     return f"None of the {len(files)} photos in {place} can be used: {listed}."
 
 
-def _find_small_classes(files: Sequence[PhotoFile], left_out: set[int], min_photos: int) -> set[str]:
-    counts = Counter({file.label: 0 for file in files})
-    counts.update(file.label for index, file in enumerate(files) if index not in left_out)
+def _find_small_classes(files: Sequence[PhotoFile], kept: Sequence[str], min_photos: int) -> set[str]:
+    counts = Counter({file.label: 0 for file in files if file.label})
+    counts.update(kept)
     return {label for label, count in counts.items() if count < min_photos}
 
 
@@ -179,8 +185,8 @@ def _make_photo(
 
 def _pair_conflicts(grouping: Grouping) -> list[Conflict]:
     """Each pair once, however the two point at each other."""
-    pairs = {frozenset((conflict.first, conflict.second)): conflict for conflict in reversed(grouping.conflicts)}
-    return list(reversed(pairs.values()))
+    pairs = {frozenset((conflict.first, conflict.second)): conflict for conflict in grouping.conflicts}
+    return list(pairs.values())
 
 
 def _summarise(files: Sequence[PhotoFile], grouping: Grouping, small: set[str], options: PhotosOptions) -> list[str]:

@@ -123,7 +123,8 @@ def _match_name(pattern: re.Pattern[str], photo: PhotoFile) -> str:
     match = pattern.search(photo.file)
     if match is None:
         return ""
-    return "regex=" + " ".join(part for part in match.groups() or (match.group(),) if part)
+    name = " ".join([part for part in match.groups() if part] or [match.group()])
+    return f"regex={name}" if name else ""
 
 
 def _pair_equals(values: Sequence[str]) -> list[tuple[int, int]]:

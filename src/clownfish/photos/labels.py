@@ -1,5 +1,6 @@
 """What can be wrong with class names and class sizes, said in sentences."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -14,15 +15,15 @@ def find_label_problems(labels: Iterable[str]) -> list[str]:
         labels: the distinct class names.
 
     Returns:
-        One sentence for each set of names that differ only by case or surrounding space, and for each name that
+        One sentence for each set of names that differ only by case, spaces or Unicode form, and for each name that
         cannot be written as UTF-8 (Linux allows any bytes in the name of a folder).
     """
     labels = sorted(labels)
     by_meaning: dict[str, list[str]] = defaultdict(list)
     for label in labels:
-        by_meaning[" ".join(label.split()).casefold()].append(label)
+        by_meaning[unicodedata.normalize("NFC", _fold(label))].append(label)
     problems = [
-        f"The labels {' and '.join(map(repr, names))} differ only by upper case or spaces. Give them one name."
+        f"The labels {' and '.join(map(repr, names))} differ only by {_name_difference(names)}. Give them one name."
         for names in by_meaning.values()
         if len(names) > 1
     ]
@@ -31,6 +32,16 @@ def find_label_problems(labels: Iterable[str]) -> list[str]:
         for label in labels
         if not is_valid_text(label)
     ]
+
+
+def _fold(label: str) -> str:
+    return " ".join(label.split()).casefold()
+
+
+def _name_difference(labels: Iterable[str]) -> str:
+    if len({_fold(label) for label in labels}) == 1:
+        return "upper case or spaces"
+    return "how accented letters are stored (Unicode forms NFC and NFD)"
 
 
 def is_valid_text(text: str) -> bool:

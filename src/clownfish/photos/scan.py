@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,8 @@ class Scan:
     """Folders without any photo."""
     columns: tuple[str, ...] = ()
     """Names of the CSV's further columns."""
+    linked_classes: tuple[PhotoFile, ...] = ()
+    """Links in the folder itself to folders elsewhere, which are not followed."""
 
 
 def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None, min_classes: int = 2) -> Scan:
@@ -107,6 +110,7 @@ def _describe_absence(place: Path) -> str:
 def _scan_folder(root: Path) -> Scan:
     photos: list[PhotoFile] = []
     loose: list[str] = []
+    linked: list[PhotoFile] = []
     skipped: Counter[str] = Counter()
     folders: set[str] = set()
     for kind, photo in _walk(root):
@@ -115,12 +119,19 @@ def _scan_folder(root: Path) -> Scan:
             folders.add(parts[0])
         elif kind == "other":
             skipped[PurePosixPath(photo.file).suffix.lower() or "no ending"] += 1
-        elif len(parts) == 1:
-            loose.append(photo.file)
-        else:
+        elif len(parts) > 1 or parts[0] in folders:  # in a class, or a class that cannot be opened
             photos.append(replace(photo, label=parts[0]))
-    empty = sorted(folders - {photo.label for photo in photos})
-    return Scan(photos=tuple(photos), skipped=dict(skipped), loose_files=tuple(loose), empty_classes=tuple(empty))
+        elif photo.refusal and os.path.isdir(photo.path):
+            linked.append(photo)
+        else:
+            loose.append(photo.file)
+    return Scan(
+        photos=tuple(photos),
+        skipped=dict(skipped),
+        loose_files=tuple(loose),
+        empty_classes=tuple(sorted(folders - {photo.label for photo in photos})),
+        linked_classes=tuple(linked),
+    )
 
 
 def _walk(root: Path) -> Iterator[tuple[str, PhotoFile]]:
@@ -133,6 +144,8 @@ def _walk(root: Path) -> Iterator[tuple[str, PhotoFile]]:
             with os.scandir(os.path.join(root, relative)) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
+            if not relative:
+                raise PhotosError([f"The folder {root} cannot be opened: {error.strerror or error}."]) from error
             refusal = f"the folder cannot be opened: {error.strerror or error}"
             yield "photo", PhotoFile(file=relative, path=str(root / relative), label="", refusal=refusal)
             continue
@@ -142,7 +155,7 @@ def _walk(root: Path) -> Iterator[tuple[str, PhotoFile]]:
             if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_NAMES:
                 continue
             refusal = _refuse_link(entry, real_root) if entry.is_symlink() else ""
-            if entry.is_dir() and not refusal:
+            if not refusal and entry.is_dir():  # of a link in a circle, is_dir raises
                 subfolders.append(file)
                 if not relative:
                     yield "folder", PhotoFile(file=file, path=entry.path, label="")
@@ -157,15 +170,19 @@ def _refuse_link(entry: os.DirEntry[str], real_root: str) -> str:
     target = os.path.realpath(entry.path)
     if not os.path.exists(target):
         return "a link that leads nowhere"
-    if os.path.commonpath([real_root, target]) != real_root:
-        return f"a link out of the photo folder, to {target}; copy the photo here to use it"
+    if not Path(target).is_relative_to(real_root):
+        what = "folder" if os.path.isdir(target) else "photo"
+        return f"a link out of the photo folder, to {target}; copy the {what} here to use it"
     if os.path.isdir(target):
         return f"a link to the folder {os.path.relpath(target, real_root)}, whose photos are found there already"
     return ""
 
 
 def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
+    links = [f"The class folder {link.file!r} is {link.refusal}." for link in scan.linked_classes]
     if not scan.photos:
+        if links:
+            return links
         if scan.loose_files:
             return [
                 f"The {len(scan.loose_files)} photos of {root} lie in no class (such as {scan.loose_files[0]!r})."
@@ -174,7 +191,7 @@ def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
         others = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
         found = f"only {others}" if others else "nothing"
         return [f"There is no photo in {root} (found {found}). Photos end in {_list_extensions()}."]
-    problems = [
+    problems = links + [
         f"The class folder {name!r} holds no photo. Add photos or remove the folder." for name in scan.empty_classes
     ]
     labels = {photo.label for photo in scan.photos}
@@ -203,13 +220,10 @@ def _list_extensions() -> str:
 def _scan_csv(path: Path, folder: Path, *, needs_labels: bool) -> tuple[Scan, list[str]]:
     """Read file names, labels and metadata; problems are returned, so that they can be reported together."""
     nothing = Scan(photos=())
-    try:
-        text = _decode_text(path.read_bytes())
-    except OSError as error:
-        return nothing, [f"The file {path} cannot be read: {error.strerror or error}."]
-    if "\0" in text or path.suffix.lower() in PHOTO_EXTENSIONS:
-        return nothing, [f"{path} is neither a folder nor a CSV. Give the folder that holds one folder a class."]
-    rows = _read_rows(text)
+    lines, problem = _read_lines(path)
+    if problem:
+        return nothing, [problem]
+    rows = iter(lines)
     header = [name.strip() for name in next(rows, [])]
     if not header or not any(header):
         return nothing, [f"The CSV {path} is empty. Needed is a first line: file,label"]
@@ -248,7 +262,7 @@ def _make_csv_photos(
         earlier = photos.get(photo.file)
         if earlier is None:
             photos[photo.file] = photo
-        elif earlier.label != label:
+        elif earlier.label != label and file:
             contradictions.append(f"{file} ({earlier.label}, {label})")
     problems = []
     if contradictions:
@@ -259,10 +273,11 @@ def _make_csv_photos(
 
 
 def _locate(file: str, label: str, columns: dict[str, str], folder: Path, *, needs_label: bool) -> PhotoFile:
+    spellings = [file, file.replace("\\", "/")]  # the second: a CSV written on Windows
+    # accents are stored in two ways, and some systems change one into the other
+    spellings += [unicodedata.normalize(form, spelling) for form in ("NFC", "NFD") for spelling in spellings]
+    file = next((spelling for spelling in spellings if os.path.exists(folder / spelling)), file)
     path = folder / file
-    if "\\" in file and not os.path.exists(path):  # a CSV written on Windows
-        file = file.replace("\\", "/")
-        path = folder / file
     refusal = ""
     if not file:
         refusal = "the row of the CSV names no file"
@@ -283,8 +298,17 @@ def _decode_text(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _read_rows(text: str) -> Iterator[list[str]]:
-    first_line = text.partition("\n")[0]
+def _read_lines(path: Path) -> tuple[list[list[str]], str]:
+    """The cells of a CSV, or the reason why there are none."""
+    try:
+        text = _decode_text(path.read_bytes())
+    except OSError as error:
+        return [], f"The file {path} cannot be read: {error.strerror or error}."
+    if "\0" in text or path.suffix.lower() in PHOTO_EXTENSIONS:
+        return [], f"{path} is neither a folder nor a CSV. Give the folder that holds one folder a class."
     # Excel writes semicolons where the comma is the decimal sign
-    delimiter = max(",;\t", key=first_line.count)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), ""
+    except csv.Error as error:
+        return [], f"The CSV {path} cannot be read: {error}. Is a quotation mark left open?"
