@@ -10,7 +10,8 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -25,7 +26,7 @@ from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, make_session
 from clownfish.images import PHOTO_EXTENSIONS, Preprocessing, decode_photo
 from clownfish.records import Backbone, PhotoFile
-from measuring import show_share, wait_for_calm, watch_others
+from measuring import read_own_seconds, show_share, wait_for_calm, watch_others
 from results import count_cores, describe_conditions, make_table, publish, report_progress, show_number
 from synthetic_photos import load_sources, make_photos
 
@@ -38,24 +39,39 @@ ENDS_SHARE = 0.1
 """The first and the last tenth of the photos are left out of the steady state."""
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast one thing goes."""
+
+    photos_a_second: float
+    """With all cores together."""
+    cpu_seconds: float
+    """Processor seconds a photo."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """One round of measurements on one set of photos."""
 
-    decoding: float
-    """Photos a second, all cores, likewise the next."""
-    network: float
-    steady: float
-    """Photos a second of `extract_features` once it runs."""
+    decoding: Speed
+    network: Speed
+    achieved: Speed
+    """Of `extract_features`, once it runs."""
     whole: float
-    """Likewise, with start and end."""
+    """Photos a second of `extract_features` with start and end."""
     startup_seconds: float
     """What start and end take beyond the steady state."""
     others_share: float
 
     @property
     def bound(self) -> float:
-        return 1 / (1 / self.decoding + 1 / self.network)
+        """Photos a second."""
+        return 1 / (1 / self.decoding.photos_a_second + 1 / self.network.photos_a_second)
+
+    @property
+    def cpu_share(self) -> float:
+        """Processor time that the bound needs, as a share of what was used; other programs hardly disturb it."""
+        return (self.decoding.cpu_seconds + self.network.cpu_seconds) / self.achieved.cpu_seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +82,7 @@ class PhotoSet:
     paths: list[Path]
 
     def describe(self) -> str:
+        """Name, number and mean size of the files."""
         mean = statistics.mean(path.stat().st_size for path in self.paths)
         return f"{self.name}: {len(self.paths)} x {mean / 1000:,.0f} kB"
 
@@ -81,8 +98,7 @@ def main() -> None:
         for photo_set in photo_sets:
             rounds = [measure_round(photo_set, backbone, calm=options.calm) for _ in range(options.rounds)]
             results.append((photo_set, rounds))
-            achieved = statistics.median(one.steady / one.bound for one in rounds)
-            report_progress(f"{photo_set.describe()}: {achieved:.0%} of the bound")
+            report_progress(f"{photo_set.describe()}: {find_achieved_share(rounds):.0%} of the bound")
         publish("features", make_section(results, backbone), write=options.write)
 
 
@@ -137,48 +153,58 @@ def measure_round(photo_set: PhotoSet, backbone: Backbone, *, calm: bool = False
     if calm:
         wait_for_calm()
     preprocessing = Preprocessing(size=backbone.input_size)
+    paths = photo_set.paths
+    few = paths[: count_cores()]
     with watch_others() as load:
-        decoding = measure_decoding(photo_set.paths, preprocessing)
-        network = measure_network(photo_set.paths, backbone, preprocessing)
-        total, done_at = run_extraction(photo_set.paths, backbone, preprocessing)
-    number = len(photo_set.paths)
-    skipped = min(max(int(number * ENDS_SHARE), 2 * count_cores()), number // 3)
-    steady = (number - 1 - 2 * skipped) / (done_at[-1 - skipped] - done_at[skipped])
+        decoding = measure_decoding(paths, preprocessing)
+        network = measure_network(paths, backbone, preprocessing)
+        startup_cpu, _, _ = run_extraction(few, backbone, preprocessing)
+        cpu, total, done_at = run_extraction(paths, backbone, preprocessing)
+    skipped = min(max(int(len(paths) * ENDS_SHARE), 2 * count_cores()), len(paths) // 3)
+    steady = (len(paths) - 1 - 2 * skipped) / (done_at[-1 - skipped] - done_at[skipped])
     return Round(
         decoding=decoding,
         network=network,
-        steady=steady,
-        whole=number / total,
-        startup_seconds=total - number / steady,
+        achieved=Speed(steady, (cpu - startup_cpu) / (len(paths) - len(few))),
+        whole=len(paths) / total,
+        startup_seconds=total - len(paths) / steady,
         others_share=load.share,
     )
 
 
-def measure_decoding(paths: Sequence[Path], preprocessing: Preprocessing) -> float:
-    """Photos a second that all cores decode, a process each, from bytes in memory."""
+def measure_decoding(paths: Sequence[Path], preprocessing: Preprocessing) -> Speed:
+    """Decode from bytes in memory, one process a core."""
     context = multiprocessing.get_context("spawn")
     num_processes = min(count_cores(), len(paths))
-    barrier, rates = context.Barrier(num_processes), context.Queue()
+    barrier, speeds = context.Barrier(num_processes), context.Queue()
     processes = [
-        context.Process(target=_decode_share, args=(paths[start::num_processes], preprocessing, barrier, rates))
+        context.Process(target=_decode_share, args=(paths[start::num_processes], preprocessing, barrier, speeds))
         for start in range(num_processes)
     ]
     for process in processes:
         process.start()
-    total: float = sum(rates.get(timeout=600) for _ in processes)
+    total = add_speeds([speeds.get(timeout=600) for _ in processes])
     for process in processes:
         process.join()
     return total
 
 
-def _decode_share(paths: Sequence[Path], preprocessing: Preprocessing, barrier: Barrier, rates: "Queue[float]") -> None:
+def add_speeds(speeds: Sequence[Speed]) -> Speed:
+    """Combine the speeds of things that run side by side."""
+    return Speed(sum(speed.photos_a_second for speed in speeds), statistics.mean(speed.cpu_seconds for speed in speeds))
+
+
+def _decode_share(
+    paths: Sequence[Path], preprocessing: Preprocessing, barrier: Barrier, speeds: "Queue[Speed]"
+) -> None:
     contents = [path.read_bytes() for path in paths]
     _decode(contents[0], preprocessing)
     barrier.wait()
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     for content in contents:
         _decode(content, preprocessing)
-    rates.put(len(contents) / (time.perf_counter() - start))
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    speeds.put(Speed(len(contents) / wall, cpu / len(contents)))
 
 
 def _decode(content: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -188,37 +214,28 @@ def _decode(content: bytes, preprocessing: Preprocessing) -> NDArray[np.uint8]:
         return np.zeros((preprocessing.size, preprocessing.size, 3), np.uint8)
 
 
-def measure_network(paths: Sequence[Path], backbone: Backbone, preprocessing: Preprocessing) -> float:
-    """Photos a second that the network computes on ready pixels, one at a time, a thread a core."""
+def measure_network(paths: Sequence[Path], backbone: Backbone, preprocessing: Preprocessing) -> Speed:
+    """Run the network on ready pixels, one photo at a time, one thread a core."""
     session = make_session(backbone.onnx)
     pictures = [_decode(path.read_bytes(), preprocessing)[None] for path in paths[:NUM_READY_PICTURES]]
 
-    def run_share() -> float:
+    def run_share() -> Speed:
         session.run(["features"], {"image": pictures[0]})
         barrier.wait()
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.thread_time()
         for number in range(NUM_NETWORK_RUNS):
             session.run(["features"], {"image": pictures[number % len(pictures)]})
-        return NUM_NETWORK_RUNS / (time.perf_counter() - start)
+        wall, cpu = time.perf_counter() - start, time.thread_time() - cpu_start
+        return Speed(NUM_NETWORK_RUNS / wall, cpu / NUM_NETWORK_RUNS)
 
     barrier = threading.Barrier(count_cores())
-    return sum(run_at_once(run_share, count_cores()))
-
-
-def run_at_once(function: Callable[[], float], number: int) -> list[float]:
-    """Call a function in several threads at the same time, and wait for all."""
-    results: list[float] = []
-    threads = [threading.Thread(target=lambda: results.append(function())) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    with ThreadPoolExecutor(count_cores()) as pool:
+        return add_speeds([running.result() for running in [pool.submit(run_share) for _ in range(count_cores())]])
 
 
 def run_extraction(
     paths: Sequence[Path], backbone: Backbone, preprocessing: Preprocessing
-) -> tuple[float, list[float]]:
+) -> tuple[float, float, list[float]]:
     """Run `extract_features` with an empty cache.
 
     Args:
@@ -227,17 +244,17 @@ def run_extraction(
         preprocessing: how photos become its input.
 
     Returns:
-        Seconds it took, and when each photo was done.
+        Processor seconds (helpers included), seconds it took, and when each photo was done.
     """
     photos = [PhotoFile(file=path.name, path=str(path), label="") for path in paths]
     done_at: list[float] = []
     with tempfile.TemporaryDirectory(prefix="clownfish-benchmark-") as folder:
         cache = FeatureCache(Path(folder))
-        start = time.perf_counter()
+        cpu_start, start = read_own_seconds(), time.perf_counter()
         extract_features(photos, backbone, preprocessing, cache, on_photo=lambda: done_at.append(time.perf_counter()))
-        total = time.perf_counter() - start
+        total, cpu = time.perf_counter() - start, read_own_seconds() - cpu_start
         cache.close()
-    return total, done_at
+    return cpu, total, done_at
 
 
 def make_section(results: Sequence[tuple[PhotoSet, Sequence[Round]]], backbone: Backbone) -> str:
@@ -249,6 +266,7 @@ def make_section(results: Sequence[tuple[PhotoSet, Sequence[Round]]], backbone: 
         "bound, photos/s",
         "achieved, photos/s",
         "of the bound",
+        "of the bound, by CPU time",
         "with startup, photos/s",
         "of the bound",
         "startup s",
@@ -269,18 +287,31 @@ def make_section(results: Sequence[tuple[PhotoSet, Sequence[Round]]], backbone: 
 
 def make_row(photo_set: PhotoSet, rounds: Sequence[Round]) -> list[str]:
     """One row of the table."""
+    medians = [
+        statistics.median(values)
+        for values in zip(
+            *[
+                (one.decoding.photos_a_second, one.network.photos_a_second, one.bound, one.achieved.photos_a_second)
+                for one in rounds
+            ],
+            strict=True,
+        )
+    ]
     return [
         photo_set.describe(),
-        show_number(statistics.median(one.decoding for one in rounds)),
-        show_number(statistics.median(one.network for one in rounds)),
-        show_number(statistics.median(one.bound for one in rounds)),
-        show_number(statistics.median(one.steady for one in rounds)),
-        f"{statistics.median(one.steady / one.bound for one in rounds):.0%}",
+        *map(show_number, medians),
+        show_share(find_achieved_share(rounds)),
+        show_share(statistics.median(one.cpu_share for one in rounds)),
         show_number(statistics.median(one.whole for one in rounds)),
-        f"{statistics.median(one.whole / one.bound for one in rounds):.0%}",
+        show_share(statistics.median(one.whole / one.bound for one in rounds)),
         show_number(statistics.median(one.startup_seconds for one in rounds), 2),
         show_share(max(one.others_share for one in rounds)),
     ]
+
+
+def find_achieved_share(rounds: Sequence[Round]) -> float:
+    """Median of each round's share of its bound."""
+    return statistics.median(one.achieved.photos_a_second / one.bound for one in rounds)
 
 
 if __name__ == "__main__":

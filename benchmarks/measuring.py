@@ -65,11 +65,11 @@ def watch_others(cpu_seconds: Sequence[float] | None = None) -> Iterator[OthersL
         The load; its share is known after the block.
     """
     load = OthersLoad()
-    start, busy_start, own_start = time.perf_counter(), _read_busy_seconds(), _read_own_seconds()
+    start, busy_start, own_start = time.perf_counter(), _read_busy_seconds(), read_own_seconds()
     try:
         yield load
     finally:
-        own = _read_own_seconds() - own_start if cpu_seconds is None else sum(cpu_seconds)
+        own = read_own_seconds() - own_start if cpu_seconds is None else sum(cpu_seconds)
         capacity = (time.perf_counter() - start) * (os.cpu_count() or 1)
         others = _read_busy_seconds() - busy_start - own
         load.share = others if math.isnan(others) else max(0.0, others) / capacity
@@ -210,6 +210,7 @@ def _read_busy_seconds() -> float:
     return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
-def _read_own_seconds() -> float:
+def read_own_seconds() -> float:
+    """Processor seconds of this process and of its ended children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

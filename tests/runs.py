@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from pictures import draw_photo, encode, write_photo
 
 import clownfish
 from clownfish.cli import main
 from clownfish.pipeline.demo import write_demo_photos
+from pictures import draw_photo, encode, write_photo
 
 RUN_FILES = {
     "model.onnx",
@@ -106,6 +106,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Call `clownfish ARGS` in this process, in an empty folder and without helpers: quick."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLOWNFISH_WORKERS", "0")
+    monkeypatch.delenv("CLOWNFISH_DEBUG", raising=False)
 
     def call(*args: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["clownfish", *map(str, args)])
@@ -118,6 +119,12 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         return Result(stop.value.code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def no_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode in this process: quick."""
+    monkeypatch.setenv("CLOWNFISH_WORKERS", "0")
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import read_metrics
 
 import clownfish
 from clownfish.backbones import BACKBONES
 from clownfish.config import read_config
 from clownfish.errors import ConfigError, ModelFileError
 from clownfish.pipeline.run import Run
+from runs import read_metrics
 
 
-@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.usefixtures("shared_cache", "no_helpers")
 def test_paths_are_kept_whole_so_that_a_run_can_be_repeated_from_anywhere(
     insects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -29,7 +29,7 @@ def test_paths_are_kept_whole_so_that_a_run_can_be_repeated_from_anywhere(
     assert read_metrics(again.path) == read_metrics(run.path)
 
 
-@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.usefixtures("shared_cache", "no_helpers")
 def test_run_holds_its_folder_numbers_and_classifier(digits_run: Run, digits: Path) -> None:
     assert digits_run.report.read_text(encoding="utf-8").startswith("<!")
     assert digits_run.classifier is digits_run.classifier
@@ -37,7 +37,7 @@ def test_run_holds_its_folder_numbers_and_classifier(digits_run: Run, digits: Pa
     assert repr(digits_run) == f"Run(path={digits_run.path!r})"
 
 
-@pytest.mark.usefixtures("shared_cache")
+@pytest.mark.usefixtures("shared_cache", "no_helpers")
 def test_progress_stays_off_standard_output(insects: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = clownfish.train(insects, out=tmp_path / "run", epochs=1)
     clownfish.predict(run.path, insects, tmp_path / "table.csv")

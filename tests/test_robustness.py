@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from runs import RUN_FILES, make_command, read_metrics, run_command, write_classes
 
 NUM_KILLS = 15

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import read_table
 
 import clownfish
 from clownfish.config import read_config
 from clownfish.pipeline.run import Run
 from clownfish.screen import describe_evaluation, describe_messages, describe_run
+from runs import read_table
 
 
 @pytest.fixture

@@ -82,10 +82,7 @@ class TrainConfig:
         sections = {section.name: getattr(self, section.name) for section in fields(self)}
         for name, value in options.items():
             section = _find_section(sections, name)
-            try:
-                sections[section] = replace(sections[section], **{name: _convert(sections[section], name, value)})
-            except TypeError as error:
-                raise ConfigError(f"The option {name} cannot be {value!r}: {error}.") from error
+            sections[section] = replace(sections[section], **{name: _convert(sections[section], name, value)})
         return replace(self, **sections)
 
     def flatten(self) -> dict[str, Any]:

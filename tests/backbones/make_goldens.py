@@ -74,7 +74,8 @@ def compare(graphs: Path, site_packages: Path) -> None:
             print(
                 f"lite{number} {name}: {len(ours)} features, largest {np.abs(exact).max():.3f};"
                 f" ours - torch32 {np.abs(ours - theirs).max():.2e};"
-                f" ours - torch64 {np.abs(ours - exact).max():.2e}; torch32 - torch64 {np.abs(theirs - exact).max():.2e}"
+                f" ours - torch64 {np.abs(ours - exact).max():.2e};"
+                f" torch32 - torch64 {np.abs(theirs - exact).max():.2e}"
             )
 
 
@@ -87,7 +88,8 @@ def main() -> None:
         compare(arguments.compare, arguments.site_packages)
         return
     goldens: dict[str, object] = {
-        "note": f"tests/backbones/make_goldens.py; torch {torch.__version__}, timm {timm.__version__}, double precision",
+        "note": f"tests/backbones/make_goldens.py; torch {torch.__version__}, timm {timm.__version__},"
+        " double precision",
         "step": STEP,
     }
     for number, size in SIZES.items():

@@ -63,7 +63,7 @@ def test_weights_from_elsewhere_give_the_same_graph(tmp_path: Path) -> None:
 
 
 def test_unknown_backbone_is_answered_with_the_known() -> None:
-    expected = r"^There is no backbone 'resnet50'\. Choose one of: efficientnet_lite0, efficientnet_lite1, efficientnet_lite2\.$"
+    expected = r"^There is no backbone 'resnet50'\. Choose one of: (efficientnet_lite\d(, |\.$)){3}"
     with pytest.raises(BackboneError, match=expected):
         load_backbone("resnet50")
 

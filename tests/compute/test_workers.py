@@ -132,8 +132,8 @@ FAILURES = {
     "raise": r"^the decoder crashed on it \(exit code 1\)$",
     "segfault": r"^the decoder crashed on it \(exit code -11\)$",
     "null pointer": r"^the decoder crashed on it \(exit code -11\)$",
-    "hang": r"^decoding took longer than 0\.5 seconds$",
-    "spin": r"^decoding took longer than 0\.5 seconds$",
+    "hang": r"^decoding took longer than 1 seconds$",
+    "spin": r"^decoding took longer than 1 seconds$",
     "memory": r"^the decoder crashed on it \(exit code 1\)$",
     "half an answer": r"^the decoder crashed on it \(exit code 0\)$",
 }
@@ -144,7 +144,7 @@ FAILURES = {
 def test_helper_that_fails_costs_its_item_only(how: str) -> None:
     items: list[dict[str, Any]] = make_items(9)
     items[4]["how"] = how
-    found = run(items, "misbehave", num_workers=2, timeout_seconds=0.5, memory_bytes=200 << 20)
+    found = run(items, "misbehave", num_workers=2, timeout_seconds=1.0, memory_bytes=200 << 20)
     assert sorted(found) == list(range(9))
     assert isinstance(found[4], WorkerFailure)
     assert re.search(FAILURES[how], str(found[4]))
@@ -166,10 +166,10 @@ def test_limit_on_memory_can_be_lifted() -> None:
 
 def test_time_spent_finishing_is_not_the_helper_s() -> None:
     def finish_slowly(item: Any, answer: Any) -> Any:
-        time.sleep(0.8)  # meanwhile the helper waits with a full pipe
+        time.sleep(1.5)  # meanwhile the helper waits with a full pipe
         return answer
 
-    found = run(make_items(3), "make_large_answer", num_workers=1, timeout_seconds=0.3, finish=finish_slowly)
+    found = run(make_items(2), "make_large_answer", num_workers=1, timeout_seconds=0.7, finish=finish_slowly)
     assert not [answer for answer in found.values() if isinstance(answer, WorkerFailure)]
 
 
@@ -180,10 +180,10 @@ def test_slow_reader_loses_nothing() -> None:
         function="worker_functions:make_large_answer",
         finish=lambda _, answer: answer if isinstance(answer, WorkerFailure) else answer["value"],
         num_workers=2,
-        timeout_seconds=0.5,
+        timeout_seconds=0.8,
     )
     found = [next(outcomes).result]
-    time.sleep(1.5)
+    time.sleep(2)
     found += [outcome.result for outcome in outcomes]
     assert sorted(map(str, found)) == sorted(map(str, range(num_items)))
 
@@ -327,7 +327,9 @@ def test_plain_script_needs_no_main_guard(tmp_path: Path) -> None:
             from clownfish.compute import run_in_workers
             print("once")
             items = [{"value": value} for value in range(4)]
-            outcomes = run_in_workers(items, function="worker_functions:double", finish=lambda i, a: a["value"], num_workers=2)
+            outcomes = run_in_workers(
+                items, function="worker_functions:double", finish=lambda i, a: a["value"], num_workers=2
+            )
             print(sorted(outcome.result for outcome in outcomes))
             """
         )

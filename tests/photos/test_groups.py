@@ -103,7 +103,8 @@ def test_unknown_column_lists_the_known() -> None:
         "--group-by sites: there is no such column; its columns are individual, site. Give one of them, or 'folder'.",
     )
     assert read_problems(group_by="site", photos=[make_file("cat/a.jpg")]) == (
-        "--group-by site: there is no such column; there is no CSV with further columns. Give one of them, or 'folder'.",
+        "--group-by site: there is no such column; there is no CSV with further columns."
+        " Give one of them, or 'folder'.",
     )
 
 

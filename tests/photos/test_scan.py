@@ -440,7 +440,8 @@ def test_file_with_two_labels_is_a_problem(folder: Path) -> None:
         ("file,label\n,\n", "The CSV {path} has a first line but no rows. Add one row a photo."),
         (
             "file,species\na.jpg,cat\n",
-            "The CSV {path} has no column 'label'; its columns are 'file', 'species'. Rename the columns in its first line.",
+            "The CSV {path} has no column 'label'; its columns are 'file', 'species'."
+            " Rename the columns in its first line.",
         ),
         (
             "a.jpg,cat\nb.jpg,dog\n",
@@ -453,8 +454,8 @@ def test_file_with_two_labels_is_a_problem(folder: Path) -> None:
         ),
         (
             "file,label\na.jpg,cat\nsub/b.jpg,cat\n",
-            "All 2 photos in {path} are of one class, 'cat'. A classifier needs at least two: put the photos of each class"
-            " into a folder of its own, inside the folder you give.",
+            "All 2 photos in {path} are of one class, 'cat'. A classifier needs at least two: put the photos of each"
+            " class into a folder of its own, inside the folder you give.",
         ),
         (
             "file,label\na.jpg,cat\nsub/b.jpg,Cat\n",

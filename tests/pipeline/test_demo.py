@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runs import RUN_FILES, Cli, read_metrics
 from sklearn.datasets import load_digits
 
 from clownfish.errors import OutputError
 from clownfish.pipeline.demo import write_demo_photos
+from runs import RUN_FILES, Cli, read_metrics
 
 
 def test_digits_are_written_one_folder_each(tmp_path: Path) -> None:
@@ -47,19 +47,23 @@ def test_folder_that_cannot_be_written_is_refused(cli: Cli) -> None:
     assert result.err.startswith("Error: Cannot write ")
 
 
-@pytest.mark.slow
+def test_demo_has_sixty_of_each_digit(tmp_path: Path) -> None:
+    assert write_demo_photos(tmp_path) == 600
+    assert [len(list(folder.iterdir())) for folder in tmp_path.iterdir()] == [60] * 10
+
+
 def test_demo_trains_a_good_classifier(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLOWNFISH_WORKERS", "2")
+    monkeypatch.setattr("clownfish.pipeline.demo.write_demo_photos", partial(write_demo_photos, num_per_class=20))
     result = cli("demo")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(
-        f"Wrote 600 handwritten digits to {Path('clownfish-demo/photos')}, one folder a digit."
+        f"Wrote 200 handwritten digits to {Path('clownfish-demo/photos')}, one folder a digit."
         f" Now: clownfish train {Path('clownfish-demo/photos')}\n"
     )
     run = Path("clownfish-demo/run-1")
     assert {path.name for path in run.iterdir()} == RUN_FILES
     metrics = read_metrics(run)
-    assert metrics["cross_validated"]["accuracy"]["value"] > 0.93
+    assert metrics["cross_validated"]["accuracy"]["value"] > 0.85
     last = result.out.splitlines()[-1]
     assert last == f"Classify a new photo: clownfish predict {run} {Path('clownfish-demo/photos/digit_3/000.png')}"
     assert "digit_3" in cli(*last.split()[5:]).out.splitlines()[0]

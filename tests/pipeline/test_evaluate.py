@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Cli, read_table, write_classes, write_table
 from sklearn import metrics as sklearn_metrics
 
 import clownfish
 from clownfish.errors import OutputError, PhotosError
 from clownfish.pipeline.demo import write_demo_photos
 from clownfish.pipeline.run import Run
+from runs import Cli, read_table, write_classes, write_table
 
 
 @pytest.fixture(scope="module")

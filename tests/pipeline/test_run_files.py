@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import RUN_FILES, read_table
 from sklearn import metrics as sklearn_metrics
 
 from clownfish.pipeline.run import Run
 from clownfish.records import PARTS
+from runs import RUN_FILES, read_table
 
 
 @pytest.fixture(params=["digits", "messy"])

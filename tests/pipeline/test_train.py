@@ -8,14 +8,14 @@ from typing import Any
 
 import onnx
 import pytest
-from pictures import draw_photo, encode, write_photo
-from runs import RUN_FILES, Cli, read_metrics, read_table, run_command, write_classes, write_table
 
 import clownfish
 from clownfish import images
 from clownfish.backbones import BACKBONES
 from clownfish.errors import ConfigError, OutputError, PhotosError
 from clownfish.pipeline.run import Run
+from pictures import draw_photo, encode, write_photo
+from runs import RUN_FILES, Cli, read_metrics, read_table, run_command, write_classes, write_table
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -566,6 +566,7 @@ def test_place_that_cannot_be_written_is_refused_before_the_work(cli: Cli, insec
 # ---- Python
 
 
+@pytest.mark.usefixtures("no_helpers")
 def test_python_does_the_same(insects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = clownfish.train(str(insects), out="run", quiet=True, epochs=3, split="60/20/20", seed=5)
@@ -576,6 +577,7 @@ def test_python_does_the_same(insects: Path, tmp_path: Path, monkeypatch: pytest
     assert metrics == run.metrics
 
 
+@pytest.mark.usefixtures("no_helpers")
 def test_python_raises_what_the_command_prints(tmp_path: Path, insects: Path) -> None:
     with pytest.raises(PhotosError) as error:
         clownfish.train(write_classes(tmp_path / "photos", {"ant": 1, "bee": 1}), out=tmp_path / "run")

@@ -1,10 +1,14 @@
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from clownfish.compute import Message, Outcome, WorkerFailure
 from clownfish.photos.scan import scan_photos
 from clownfish.pipeline.run import Run
+from clownfish.prediction import batch
 from clownfish.prediction.batch import decode_request, predict_photos
 from clownfish.records import PhotoFile
 
@@ -54,3 +58,19 @@ def test_refused_photo_is_not_opened(digits_run: Run, monkeypatch: pytest.Monkey
 
 def test_no_photos_give_no_answers(digits_run: Run) -> None:
     assert list(predict_photos(digits_run.classifier, [])) == []
+
+
+def test_photo_that_its_helper_did_not_survive_is_unusable(
+    digits_run: Run, insects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(items: Iterable[Message], *, function: str, finish: Any) -> Iterator[Outcome[Any]]:
+        for index, item in reversed(list(enumerate(items))):
+            yield Outcome(index, finish(item, WorkerFailure(f"the decoder crashed on it ({function})")))
+
+    monkeypatch.setattr(batch, "run_in_workers", crash)
+    photos = list(scan_photos(insects))
+    answers = list(predict_photos(digits_run.classifier, photos))
+    assert [answer.photo for answer in answers] == photos
+    for answer in answers:
+        assert answer.note == "the decoder crashed on it (clownfish.prediction.batch:decode_request)"
+        assert (answer.probabilities, answer.content_hash) == (None, "")

@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from pictures import draw_photo, encode
 from PIL import Image
 
 import clownfish
 from clownfish.errors import ModelFileError, UnusablePhotoError
 from clownfish.pipeline.run import Run
 from clownfish.prediction.classifier import Classifier
+from pictures import draw_photo, encode
 
 
 @pytest.fixture

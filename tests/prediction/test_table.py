@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import read_table
 
 from clownfish.errors import OutputError
 from clownfish.photos.scan import scan_photos
@@ -12,6 +11,7 @@ from clownfish.pipeline.run import Run
 from clownfish.prediction.batch import Answer
 from clownfish.prediction.table import FIXED_COLUMNS, make_header, make_row, write_predictions
 from clownfish.records import PhotoFile
+from runs import read_table
 
 CLASSES = ("ant", "bee", "cicada")
 

@@ -3,10 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_problems import make_options, make_problem
 
 from clownfish.training.cross_validation import cross_validate
 from clownfish.training.descent import TrainingSet
+from training_problems import make_options, make_problem
 
 
 def make_photos(**changes: Any) -> tuple[TrainingSet, np.ndarray]:

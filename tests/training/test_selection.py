@@ -3,11 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_problems import make_options, make_problem
 
 from clownfish.errors import ConfigError
 from clownfish.training.descent import TrainingSet, compute_losses, descend
 from clownfish.training.selection import PENALTIES, TrainingOptions, compute_band, train_head
+from training_problems import make_options, make_problem
 
 
 def follow_by_hand(training: TrainingSet, validation: np.ndarray, options: TrainingOptions) -> tuple[int, float, Any]:
@@ -46,11 +46,11 @@ def overfit(**changes: Any) -> Any:
     """Wrong labels and no penalty: the validation loss rises soon, and keeps rising."""
     training, validation = make_problem(seed=3, noise=8.0, num_photos=160)
     options = make_options(epochs=60, patience=3, weight_decay=0.0, learning_rate=1.0, **changes)
-    return train_head(training, validation, options), training, validation, options
+    return train_head(training, validation, options), training, options
 
 
 def test_training_stops_when_validation_gets_worse() -> None:
-    found, training, validation, options = overfit()
+    found, training, options = overfit()
     assert found.best_epoch < len(found.history) < 60
     assert len(found.history) - found.best_epoch == 3
     assert found.lowest_loss_epoch is not None and found.lowest_loss_epoch <= found.best_epoch

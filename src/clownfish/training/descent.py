@@ -92,17 +92,16 @@ class Fits:
             step: learning rate.
             momentum: share of the last step that is kept.
         """
-        num_features = len(self._weights)
-        gradient = (standardised.T @ error.reshape(len(error), -1)).reshape(num_features, *error.shape[1:])
-        gradient *= np.float32(step)
-        self._velocity *= momentum
-        self._velocity += gradient
+        scaled = error * np.float32(step)  # here rather than on the far larger gradient
+        gradient = standardised.T @ scaled.reshape(len(error), -1)
+        self._velocity *= np.float32(momentum)
+        self._velocity += gradient.reshape(self._velocity.shape)
         self._weights -= self._velocity
         # the gradient's part of a step builds up to 1 / (1 - momentum), so the decay has to keep pace; as an
         # implicit (proximal) step it is stable for any weight decay
-        self._weights /= 1 + step / (1 - momentum) * self.weight_decay[:, None]
+        self._weights *= 1 / (1 + step / (1 - momentum) * self.weight_decay[:, None])
         self._bias_velocity *= momentum
-        self._bias_velocity += step * error.sum(axis=0)
+        self._bias_velocity += scaled.sum(axis=0)
         self._bias -= self._bias_velocity
 
     def make_head(self, fit: int) -> Head:
