@@ -242,13 +242,16 @@ def test_large_jpeg_is_decoded_in_little_memory(tmp_path: Path) -> None:
     assert answer["note"] == "decoding needs more memory than is allowed"
 
 
-def test_memory_running_out_in_conversion_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_running_out_anywhere_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(*_: object, **__: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch, pytest.raises(UnusablePhotoError, match="needs more memory than is allowed"):
         patch.setattr(Image.Image, "convert", run_out)
         convert_to_rgb(Image.new("L", (4, 4)), [])
+    with monkeypatch.context() as patch, pytest.raises(UnusablePhotoError, match="needs more memory than is allowed"):
+        patch.setattr(Image.Image, "load", run_out)
+        decode(SAMPLE_FILES["bmp"])
     with monkeypatch.context() as patch, pytest.raises(UnusablePhotoError, match="needs more memory than is allowed"):
         patch.setattr(ImageOps, "exif_transpose", run_out)
         decode(SAMPLE_FILES["png"])
@@ -694,6 +697,13 @@ def test_image_in_memory_of_no_use_is_refused() -> None:
         prepare_image(np.zeros((4, 4, 3)), SMALL)
     with pytest.raises(UnusablePhotoError, match="colours cannot be converted"):
         prepare_image(Image.new("La", (2, 2)), SMALL)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (0, 0, 3)])
+def test_picture_without_pixels_is_refused(shape: tuple[int, ...]) -> None:
+    expected = rf"^a picture without pixels, of {shape[1]} x {shape[0]}$"
+    with pytest.raises(UnusablePhotoError, match=expected):
+        prepare_image(np.zeros(shape, np.uint8), SMALL)
 
 
 def test_preview_is_small_upright_and_a_jpeg(tmp_path: Path) -> None:

@@ -310,6 +310,21 @@ def test_damage_that_shows_only_later_is_replaced(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_damaged_file_that_cannot_be_replaced_only_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fill(tmp_path, range(1, 200))
+    cache = FeatureCache(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[:16384] + b"\x55" * (len(data) - 16384))
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert not [number for number in range(1, 200) if get(cache, number)]
+    assert "cannot be used (" in cache.warning and "Permission denied" in cache.warning
+    cache.close()
+
+
 # --- no place to write ---------------------------------------------------------------------------
 
 
