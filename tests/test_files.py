@@ -16,7 +16,7 @@ from clownfish.files import (
     find_free_folder,
     format_cell,
     format_table,
-    name_class_columns,
+    name_columns,
     write_file,
     write_folder,
     write_numbered_folder,
@@ -167,8 +167,8 @@ def test_bytes_that_are_no_text_are_written_as_escapes() -> None:
 
 
 def test_class_columns_keep_their_names_where_they_can() -> None:
-    assert name_class_columns(["ant", "bee"], ["file", "label"]) == ["ant", "bee"]
-    assert name_class_columns(["label", "class label", "file"], ["file", "label"]) == [
+    assert name_columns(["ant", "bee"], ["file", "label"]) == ["ant", "bee"]
+    assert name_columns(["label", "class label", "file"], ["file", "label"]) == [
         "class class label",
         "class label",
         "class file",
@@ -180,6 +180,6 @@ NAMES = st.sampled_from(["a", "b", "class a", "class b", "class class a", "class
 
 @given(st.lists(NAMES, unique=True), st.lists(NAMES, unique=True))
 def test_class_columns_never_collide(classes: list[str], fixed: list[str]) -> None:
-    names = name_class_columns(classes, fixed)
+    names = name_columns(classes, fixed)
     assert len({*names, *fixed}) == len(names) + len(fixed)
     assert all(name.endswith(label) for name, label in zip(names, classes, strict=True))

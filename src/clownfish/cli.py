@@ -285,16 +285,14 @@ def _run(command: Callable[[], object]) -> int:
 
 
 def _predict_one(model: str, photo: str, *, as_json: bool, quiet: bool) -> None:
-    from clownfish.prediction.classifier import load_classifier
+    from clownfish.pipeline.predict import predict_one
 
-    prediction = load_classifier(model).predict(photo)
+    prediction = predict_one(model, photo)
     if as_json:
         _print(json.dumps({"file": photo, "label": prediction.label, "probabilities": dict(prediction.probabilities)}))
-        return
-    if quiet:
-        return
-    for label, probability in list(prediction.probabilities.items())[:5]:
-        _print(f"{probability:7.1%}  {label}")
+    elif not quiet:
+        for label, probability in list(prediction.probabilities.items())[:5]:
+            _print(f"{probability:7.1%}  {label}")
 
 
 def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bool) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import shutil
@@ -141,6 +142,21 @@ def check_free(path: Path) -> None:
         ) from error
 
 
+def compute_seal(data: bytes, *blanked: str) -> str:
+    """Compute a checksum of a file that holds its own checksum.
+
+    Args:
+        data: the file's content.
+        blanked: texts inside it that do not count: the checksum itself, or what stands in its place, and dates.
+
+    Returns:
+        SHA-256 of the content with those texts blanked out, hexadecimal.
+    """
+    for text in blanked:
+        data = data.replace(text.encode(), b" " * len(text.encode()))
+    return hashlib.sha256(data).hexdigest()
+
+
 def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """Format a CSV: UTF-8, commas, one line a row.
 
@@ -156,25 +172,26 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> byt
     return encode_text("".join(lines))
 
 
-def name_class_columns(classes: Sequence[str], fixed: Sequence[str]) -> list[str]:
-    """Name one column a class; one called like a column that is taken gets "class " in front.
+def name_columns(names: Sequence[str], fixed: Sequence[str], *, prefix: str = "class") -> list[str]:
+    """Name further columns; one called like a column that is taken gets a prefix in front.
 
     Args:
-        classes: names of the classes.
+        names: of classes, or of the user's own columns.
         fixed: names of the columns before them.
+        prefix: the word in front.
 
     Returns:
-        One name a class, all different from each other and from the fixed ones.
+        One name each, all different from each other and from the fixed ones.
     """
-    taken = {*fixed, *classes}
-    names = []
-    for label in classes:
-        name = label
-        while name in fixed or (name != label and name in taken):
-            name = f"class {name}"
+    taken = {*fixed, *names}
+    unique = []
+    for wanted in names:
+        name = wanted
+        while name in fixed or (name != wanted and name in taken):
+            name = f"{prefix} {name}"
         taken.add(name)
-        names.append(name)
-    return names
+        unique.append(name)
+    return unique
 
 
 def format_line(cells: Sequence[str]) -> str:

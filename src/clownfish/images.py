@@ -53,6 +53,7 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _QUARTER_TURNS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 _CROP_SHARE = 0.8
+_HASH_CHUNK_PIXELS = 4_000_000
 _TOO_MUCH_MEMORY = "decoding needs more memory than is allowed"
 _DECODER_VERSION = 1
 """Raise it whenever the pixels or the inspection of any photo change: it is part of every cache key."""
@@ -86,6 +87,14 @@ class DecodedPhoto:
     height: int
     note: str
     """What had to be converted; "" for an ordinary photo."""
+
+
+def _hash_pixels(rgb: Image.Image, width: int, height: int) -> str:
+    digest = hashlib.sha256(f"{width}x{height}".encode())
+    rows = max(1, _HASH_CHUNK_PIXELS // rgb.width)
+    for top in range(0, rgb.height, rows):  # in bands: a large photo need not be in memory twice
+        digest.update(rgb.crop((0, top, rgb.width, min(top + rows, rgb.height))).tobytes())
+    return digest.hexdigest()
 
 
 def read_photo_file(path: Path) -> bytes:
@@ -129,6 +138,13 @@ def decode_photo(
     Raises:
         UnusablePhotoError: the bytes are no photo, are damaged, or ask for too much work.
     """
+    try:
+        return _decode_upright(data, preprocessing, view, expected_format)
+    except MemoryError as error:
+        raise UnusablePhotoError(_TOO_MUCH_MEMORY) from error
+
+
+def _decode_upright(data: bytes, preprocessing: Preprocessing, view: View, expected_format: str) -> DecodedPhoto:
     notes: list[str] = []
     image = _decode(data, preprocessing, notes)
     if expected_format:
@@ -139,7 +155,7 @@ def decode_photo(
     if is_turned:
         width, height = height, width
     rgb = convert_to_rgb(upright, notes)
-    pixel_hash = hashlib.sha256(f"{width}x{height}".encode() + rgb.tobytes()).hexdigest()
+    pixel_hash = _hash_pixels(rgb, width, height)
     thumbnail = rgb.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
     return DecodedPhoto(
         pixels=prepare_pixels(rgb, preprocessing, view=view, seed=pixel_hash),

@@ -28,7 +28,8 @@ def describe_run(
     lines = [
         _line(
             "Photos",
-            f"found {used + photos['unusable']} = used {used} + unusable {photos['unusable']};"
+            f"found {used + photos['unusable'] + photos['left_out']} = used {used} + unusable {photos['unusable']}"
+            f"{_describe_left_out(photos['left_out'])};"
             f" {len(metrics['classes'])} classes, {metrics['num_groups']} groups",
         ),
         _line("Split", f"{photos['train']} training, {photos['validation']} validation, {photos['test']} test photos"),
@@ -92,6 +93,10 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{_WIDTH}}{text}"
 
 
+def _describe_left_out(count: int) -> str:
+    return f" + left out {count}" if count else ""
+
+
 def _describe_training(metrics: Mapping[str, Any], num_epochs: int, options: Mapping[str, Any]) -> str:
     iterations = metrics["iterations_per_epoch"]
     text = (
@@ -123,8 +128,6 @@ def _count_folds(metrics: Mapping[str, Any]) -> str:
 
 def _describe_chance(metrics: Mapping[str, Any]) -> str:
     chance = metrics["chance"]
-    if chance["accuracy"] is None:
-        return "no test photos to guess"
     loss = f"cross-entropy {chance['cross_entropy']:.3f}"
     return f"{_percent(chance['accuracy'])} right by always saying the commonest class, {loss}"
 

@@ -4,8 +4,9 @@ Where a photo goes is drawn from a hash of its group's name and the seed, not fr
 that photos added later leave the old ones in place. Per class, groups are ordered by that draw: the
 lowest go to the test part until it has its share, the next to validation. A draw below the shares of
 test and validation together never leads to training, in classes of at least 20 groups; so a photo that
-was once used for testing is not trained on when the set has grown. docs/decisions/0003-split.md weighs
-the alternatives.
+was once used for testing is not trained on when the set has grown. Two exceptions: without a validation
+part nothing can be kept back, and a class that would have no test photo at all gets one whatever its
+draw. docs/decisions/0003-split.md measures both and weighs the alternatives.
 """
 
 import hashlib
@@ -259,6 +260,12 @@ class _Drawing:
                 lacking[missing].append(f"{label} ({counts})")
         for missing, labels in lacking.items():
             yield f"No {' and no '.join(missing)} photos, for want of groups to spare: {_shorten(labels)}."
+        lone = [label for label in sorted(self._totals) if self._num_groups[label] == 1]
+        if lone:
+            yield (
+                f"All photos of a class are one group in: {_shorten(lone)}. No model can be trained without them and"
+                " tested on them, so they all count as wrong in cross-validation."
+            )
         small = [label for label in sorted(self._totals) if self._is_small(label)]
         if small:
             yield (

@@ -103,23 +103,19 @@ def describe_classes(confusions: NDArray[np.int64], classes: Sequence[str]) -> l
     return rows
 
 
-def describe_chance(train_labels: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int) -> Json:
-    """Compute what a model that never looks at a photo would score.
+def describe_chance(labels: NDArray[np.int64], num_classes: int) -> Json:
+    """Compute what answers that never look at a photo would score.
 
     Args:
-        train_labels: class of each training photo.
-        labels: class of each photo it is scored on.
+        labels: class of each photo, at least one.
         num_classes: number of classes.
 
     Returns:
-        "accuracy" of always answering the most frequent training class, and "cross_entropy" of always
-        answering with the training shares.
+        "accuracy" of always answering the most frequent class, and "cross_entropy" of always answering with the
+        shares of the classes (their entropy, in nats).
     """
-    shares = np.bincount(train_labels, minlength=num_classes) / max(1, len(train_labels))
-    if len(labels) == 0:
-        return {"accuracy": None, "cross_entropy": None}
-    constant = np.tile(shares, (len(labels), 1))
+    shares = np.bincount(labels, minlength=num_classes) / len(labels)
     return {
-        "accuracy": float((labels == shares.argmax()).mean()),
-        "cross_entropy": compute_cross_entropy(labels, constant),
+        "accuracy": float(shares.max()),
+        "cross_entropy": compute_cross_entropy(labels, np.tile(shares, (len(labels), 1))),
     }

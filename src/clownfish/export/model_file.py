@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from clownfish.errors import ModelFileError
+from clownfish.files import compute_seal
 from clownfish.images import Preprocessing
 from clownfish.records import Backbone, Head
 
 FORMAT = "1"
 MAX_PARITY_DIFFERENCE = 1e-5
 _NUM_PARITY_PICTURES = 4
+_UNSEALED = "?" * 64
+"""Stands where the checksum goes, until it is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +76,9 @@ def build_model(backbone: Backbone, head: Head, description: ModelDescription) -
     helper.set_model_props(model, _make_metadata(backbone, description))
     onnx.checker.check_model(model)
     data: bytes = model.SerializeToString(deterministic=True)
+    # without the date, so that the same training gives the same seal
+    seal = compute_seal(data, _UNSEALED, description.created)
+    data = data.replace(_UNSEALED.encode(), seal.encode())
     _check_parity(data, backbone, head)
     return data
 
@@ -83,6 +89,7 @@ def _make_metadata(backbone: Backbone, description: ModelDescription) -> dict[st
         "clownfish.format": FORMAT,
         "clownfish.version": description.version,
         "created": description.created,
+        "seal": _UNSEALED,
         "labels": json.dumps(list(description.classes), ensure_ascii=False),
         "preprocessing": json.dumps({"size": preprocessing.size, "resize": preprocessing.resize}),
         "backbone": json.dumps(

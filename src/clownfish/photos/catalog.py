@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.photos.groups import Conflict, Grouping, group_photos, read_user_groups
-from clownfish.photos.labels import MIN_PHOTOS, find_size_problems
+from clownfish.photos.labels import MIN_PHOTOS, find_lone_class, find_small_classes
 from clownfish.records import Catalog, Inspection, Photo, PhotoFile
 
 
@@ -69,8 +69,9 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
             left_out.add(index)
             notes[index].append(f"its class has fewer than {options.min_photos} usable photos")
     used = [index for index in range(len(usable)) if index not in left_out]
-    problems = find_size_problems([usable_files[index].label for index in used], options.place)
-    problems += _find_lost_classes(files, usable_files, used, small)
+    problems = _find_lost_classes(files, inspections, {usable_files[index].label for index in used}, small)
+    problems = problems or find_lone_class([usable_files[index].label for index in used], options.place)
+    problems += find_small_classes([usable_files[index].label for index in used])
     if not used and not problems:
         problems.append(
             f"No class in {options.place} has {options.min_photos} usable photos; the largest has"
@@ -137,16 +138,18 @@ def _find_small_classes(files: Sequence[PhotoFile], kept: Sequence[str], min_pho
 
 
 def _find_lost_classes(
-    files: Sequence[PhotoFile], usable_files: Sequence[PhotoFile], used: Sequence[int], small: set[str]
+    files: Sequence[PhotoFile], inspections: Sequence[Inspection], left: set[str], small: set[str]
 ) -> list[str]:
     """Classes of which no photo is left at all, which no count of used photos shows."""
-    left = {usable_files[index].label for index in used}
-    found = Counter(file.label for file in files if file.label)
+    lost: dict[str, list[str]] = defaultdict(list)
+    for file, inspection in zip(files, inspections, strict=True):
+        if file.label and file.label not in left | small:
+            reason = "the same picture lies in another class" if inspection.usable else inspection.note
+            lost[file.label].append(f"{file.file}: {reason}")
     return [
-        f"None of the {count} photos of the class {label!r} can be used. Look at the reasons in the list of unusable"
-        f" photos, or leave small classes out with --min-photos {MIN_PHOTOS}."
-        for label, count in sorted(found.items())
-        if label not in left and label not in small
+        f"None of the {len(reasons)} photos of the class {label!r} can be used ({'; '.join(reasons[:3])})."
+        f" Mend or replace them, or leave small classes out with --min-photos {MIN_PHOTOS}."
+        for label, reasons in sorted(lost.items())
     ]
 
 

@@ -67,20 +67,18 @@ def find_lone_class(labels: Sequence[str], place: str) -> list[str]:
     ]
 
 
-def find_size_problems(labels: Sequence[str], place: str) -> list[str]:
-    """Find classes that are too few or too small to learn from.
+def find_small_classes(labels: Sequence[str]) -> list[str]:
+    """Find classes that are too small to learn from.
 
     Args:
         labels: class of each photo that can be used.
-        place: the folder or CSV, for the messages.
 
     Returns:
-        One sentence for each problem.
+        One sentence for each.
     """
-    too_small = [
+    return [
         f"The class {label!r} has {count} usable photo{'s' * (count != 1)}; at least {MIN_PHOTOS} are needed, one each"
         f" for training, validation and testing. Add photos, or leave small classes out with --min-photos {MIN_PHOTOS}."
         for label, count in sorted(Counter(labels).items())
         if count < MIN_PHOTOS
     ]
-    return find_lone_class(labels, place) + too_small

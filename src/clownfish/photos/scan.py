@@ -17,6 +17,14 @@ from clownfish.records import PhotoFile
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"})
 _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _CSV_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+_MAX_CSV_BYTES = 1_000_000_000
+_LOOSE = "it lies in no class folder; put it into one to use it"
+_HINTS = {
+    ".xlsx": "Save the table as CSV, with the columns file,label.",
+    ".xls": "Save the table as CSV, with the columns file,label.",
+    ".ods": "Save the table as CSV, with the columns file,label.",
+    ".zip": "Unpack it first.",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +41,8 @@ class Scan:
     """Folders without any photo."""
     columns: tuple[str, ...] = ()
     """Names of the CSV's further columns."""
+    num_repeated: int = 0
+    """Rows of the CSV that name a file again; the first row counts."""
     linked_classes: tuple[PhotoFile, ...] = ()
     """Links in the folder itself to folders elsewhere, which are not followed."""
 
@@ -56,9 +66,9 @@ def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None, min_
     if place.is_dir():
         scan = _scan_folder(place)
         problems = _find_folder_problems(scan, place)
+        problems += find_label_problems({photo.label for photo in scan.photos if photo.label})
     else:
         scan, problems = _scan_csv(place, photos_folder or place.parent, needs_labels=True)
-    problems += find_label_problems({photo.label for photo in scan.photos if photo.label})
     if scan.photos and not problems and min_classes > 1:
         # how many photos of each class are usable is known after decoding; whether there are two classes, now
         problems += find_lone_class([photo.label for photo in scan.photos if photo.label], str(place))
@@ -97,7 +107,7 @@ def scan_photos(place: Path, *, photos_folder: Path | None = None) -> Iterator[P
 
 def is_single_photo(place: Path) -> bool:
     """Tell whether a place is one file that is no table."""
-    return os.path.isfile(place) and place.suffix.lower() not in _CSV_ENDINGS
+    return not os.path.isdir(place) and place.suffix.lower() not in _CSV_ENDINGS
 
 
 def _describe_absence(place: Path) -> str:
@@ -109,7 +119,7 @@ def _describe_absence(place: Path) -> str:
 
 def _scan_folder(root: Path) -> Scan:
     photos: list[PhotoFile] = []
-    loose: list[str] = []
+    loose: list[PhotoFile] = []
     linked: list[PhotoFile] = []
     skipped: Counter[str] = Counter()
     folders: set[str] = set()
@@ -124,11 +134,11 @@ def _scan_folder(root: Path) -> Scan:
         elif photo.refusal and os.path.isdir(photo.path):
             linked.append(photo)
         else:
-            loose.append(photo.file)
+            loose.append(photo)
     return Scan(
-        photos=tuple(photos),
+        photos=(*photos, *(replace(photo, refusal=photo.refusal or _LOOSE) for photo in loose)),
         skipped=dict(skipped),
-        loose_files=tuple(loose),
+        loose_files=tuple(photo.file for photo in loose),
         empty_classes=tuple(sorted(folders - {photo.label for photo in photos})),
         linked_classes=tuple(linked),
     )
@@ -172,7 +182,7 @@ def _refuse_link(entry: os.DirEntry[str], real_root: str) -> str:
         return "a link that leads nowhere"
     if not Path(target).is_relative_to(real_root):
         what = "folder" if os.path.isdir(target) else "photo"
-        return f"a link out of the photo folder, to {target}; copy the {what} here to use it"
+        return f"a link out of the photo folder; copy the {what} here to use it"
     if os.path.isdir(target):
         return f"a link to the folder {os.path.relpath(target, real_root)}, whose photos are found there already"
     return ""
@@ -180,7 +190,7 @@ def _refuse_link(entry: os.DirEntry[str], real_root: str) -> str:
 
 def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
     links = [f"The class folder {link.file!r} is {link.refusal}." for link in scan.linked_classes]
-    if not scan.photos:
+    if not any(photo.label for photo in scan.photos):
         if links:
             return links
         if scan.loose_files:
@@ -191,10 +201,8 @@ def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
         others = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
         found = f"only {others}" if others else "nothing"
         return [f"There is no photo in {root} (found {found}). Photos end in {_list_extensions()}."]
-    problems = links + [
-        f"The class folder {name!r} holds no photo. Add photos or remove the folder." for name in scan.empty_classes
-    ]
-    labels = {photo.label for photo in scan.photos}
+    problems = links
+    labels = {photo.label for photo in scan.photos if photo.label}
     if len(labels) > 1 and {label.lower() for label in labels} <= _SPLIT_NAMES:
         problems.append(
             f"The folders of {root} are {', '.join(sorted(labels))}: parts of a split, not classes. Put all photos of a"
@@ -210,7 +218,7 @@ def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
 
 def _find_inner_classes(scan: Scan) -> str:
     deep = {PurePosixPath(photo.file).parts[1] for photo in scan.photos if len(PurePosixPath(photo.file).parts) > 2}
-    return scan.photos[0].label if len(deep) > 1 else ""
+    return next(photo.label for photo in scan.photos if photo.label) if len(deep) > 1 else ""
 
 
 def _list_extensions() -> str:
@@ -223,7 +231,7 @@ def _scan_csv(path: Path, folder: Path, *, needs_labels: bool) -> tuple[Scan, li
     lines, problem = _read_lines(path)
     if problem:
         return nothing, [problem]
-    rows = iter(lines)
+    rows = (row for row in lines if any(cell.strip() for cell in row))
     header = [name.strip() for name in next(rows, [])]
     if not header or not any(header):
         return nothing, [f"The CSV {path} is empty. Needed is a first line: file,label"]
@@ -254,22 +262,25 @@ def _make_csv_photos(
     further = tuple(name for name in header if name not in (file_column, label_column))
     photos: dict[str, PhotoFile] = {}
     contradictions = []
+    num_repeated = 0
     for record in records:
         file = record[file_column].strip()
         label = record[label_column].strip() if label_column else ""
         columns = {name: record[name].strip() for name in further}
         photo = _locate(file, label, columns, folder, needs_label=bool(label_column))
         earlier = photos.get(photo.file)
+        num_repeated += earlier is not None
         if earlier is None:
             photos[photo.file] = photo
         elif earlier.label != label and file:
             contradictions.append(f"{file} ({earlier.label}, {label})")
-    problems = []
+    problems = find_label_problems({record[label_column] for record in records} - {""}) if label_column else []
     if contradictions:
         problems.append(
-            f"The CSV {path} gives {len(contradictions)} files two labels: {', '.join(contradictions[:5])}. Keep one."
+            f"The CSV {path} gives two labels to the same file, {len(contradictions)} times: "
+            f"{', '.join(contradictions[:5])}. Keep one."
         )
-    return Scan(photos=tuple(photos.values()), columns=further), problems
+    return Scan(photos=tuple(photos.values()), columns=further, num_repeated=num_repeated), problems
 
 
 def _locate(file: str, label: str, columns: dict[str, str], folder: Path, *, needs_label: bool) -> PhotoFile:
@@ -282,7 +293,7 @@ def _locate(file: str, label: str, columns: dict[str, str], folder: Path, *, nee
     if not file:
         refusal = "the row of the CSV names no file"
     elif not os.path.exists(path):
-        refusal = f"there is no such file in {folder}"
+        refusal = "there is no such file in the photo folder (--photos says where that is)"
     elif needs_label and not label:
         refusal = "the row of the CSV has no label"
     return PhotoFile(file=file, path=str(path), label=label, columns=columns, refusal=refusal)
@@ -300,15 +311,38 @@ def _decode_text(data: bytes) -> str:
 
 def _read_lines(path: Path) -> tuple[list[list[str]], str]:
     """The cells of a CSV, or the reason why there are none."""
+    hint = _HINTS.get(path.suffix.lower(), "Give the folder that holds one folder a class.")
+    no_csv = f"{path} is neither a folder nor a CSV. {hint}"
     try:
-        text = _decode_text(path.read_bytes())
+        if not path.is_file() or path.stat().st_size > _MAX_CSV_BYTES or path.suffix.lower() in PHOTO_EXTENSIONS:
+            return [], no_csv
+        with path.open("rb") as file:
+            start = file.read(1024)
+            text = _decode_text(start + file.read()) if _looks_like_text(start) else "\0"
     except OSError as error:
         return [], f"The file {path} cannot be read: {error.strerror or error}."
-    if "\0" in text or path.suffix.lower() in PHOTO_EXTENSIONS:
-        return [], f"{path} is neither a folder nor a CSV. Give the folder that holds one folder a class."
+    if "\0" in text:
+        return [], no_csv
+    text = text.lstrip("\r\n")
+    if text[:4].lower() == "sep=":  # a line for Excel
+        text = text.partition("\n")[2]
     # Excel writes semicolons where the comma is the decimal sign
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = []
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), ""
+        for row in reader:
+            # a quotation mark left open swallows the lines that follow, up to the next one
+            if any("\n" in cell or "\r" in cell for cell in row):
+                raise csv.Error("a cell holds a line end")
+            rows.append(row)
     except csv.Error as error:
-        return [], f"The CSV {path} cannot be read: {error}. Is a quotation mark left open?"
+        return [], (
+            f'The CSV {path} cannot be read near line {reader.line_num}: {error}. Is a quotation mark (") left open'
+            f" after line {len(rows) + 1}?"
+        )
+    return rows, ""
+
+
+def _looks_like_text(start: bytes) -> bool:
+    return b"\0" not in start or start[:2] in (b"\xff\xfe", b"\xfe\xff")

@@ -11,7 +11,7 @@ import numpy as np
 
 from clownfish.errors import PhotosError
 from clownfish.evaluation.metrics import count_confusions, describe_classes, evaluate_part
-from clownfish.files import check_free, encode_text, format_table, name_class_columns, write_folder
+from clownfish.files import check_free, encode_text, format_table, name_columns, write_folder
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier, load_classifier
@@ -113,7 +113,7 @@ def _format_predictions(classifier: Classifier, answers: Sequence[Answer]) -> by
         predicted = classifier.classes[best]
         cells = [photo.file, photo.label, predicted, float(answer.probabilities[best]), predicted == photo.label, "ok"]
         rows.append([*cells, *map(float, answer.probabilities)])
-    return format_table([*fixed, *name_class_columns(classifier.classes, fixed)], rows)
+    return format_table([*fixed, *name_columns(classifier.classes, fixed)], rows)
 
 
 def _list_messages(classifier: Classifier, answers: Sequence[Answer], unknown: Counter[str]) -> list[str]:

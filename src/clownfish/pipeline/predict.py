@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from clownfish.errors import PhotosError
+from clownfish.errors import PhotosError, UnusablePhotoError
 from clownfish.photos.scan import scan_photos
-from clownfish.prediction.classifier import Classifier, load_classifier
+from clownfish.prediction.batch import predict_photos
+from clownfish.prediction.classifier import Classifier, Prediction, load_classifier
 from clownfish.prediction.table import TableSummary, write_predictions
 from clownfish.progress import NoProgress, Progress
+from clownfish.records import PhotoFile
 
 
 def predict_table(
@@ -52,3 +54,25 @@ def predict_table(
             advance()
 
         return write_predictions(classifier, chain([first], photos), Path(out), overwrite=overwrite, on_row=handle_row)
+
+
+def predict_one(model: Classifier | str | Path, photo: str | Path) -> Prediction:
+    """Classify one photo file in a helper process, so that it is bounded in time and memory like many.
+
+    Args:
+        model: a classifier, a model file or a run folder.
+        photo: the file.
+
+    Returns:
+        The answer.
+
+    Raises:
+        UnusablePhotoError: the photo cannot be read or decoded.
+        ModelFileError: the model cannot be used.
+    """
+    classifier = model if isinstance(model, Classifier) else load_classifier(model)
+    file = PhotoFile(file=str(photo), path=str(photo), label="")
+    answer = next(predict_photos(classifier, [file]))
+    if answer.probabilities is None:
+        raise UnusablePhotoError(f"{photo}: {answer.note}")
+    return classifier.rank(answer.probabilities)

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from clownfish.evaluation.metrics import count_confusions, describe_chance, desc
 from clownfish.export.model_file import ModelDescription, build_model
 from clownfish.features.cache import FeatureCache
 from clownfish.features.previews import load_previews
-from clownfish.files import encode_text, format_table, name_class_columns
+from clownfish.files import encode_text, format_table, name_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
 from clownfish.pipeline.log import RunLog
@@ -25,7 +26,7 @@ from clownfish.records import PARTS, Backbone, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
 from clownfish.report.html import render_report
 from clownfish.splits import Split
-from clownfish.training.selection import Trained
+from clownfish.training.selection import Trained, TrainingOptions
 
 METRICS_SCHEMA = 1
 _MAX_REPORT_PHOTOS = 100
@@ -103,12 +104,14 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
     test = parts == "test"
     test_confusions = count_confusions(labels[test], outcome.probabilities[test], num_classes)
     confusions = count_confusions(labels, outcome.out_of_fold, num_classes)
+    statuses = Counter(photo.status for photo in catalog.photos)
     return {
         "schema": METRICS_SCHEMA,
         "classes": list(classes),
         "num_photos": {
             **{part: int((parts == part).sum()) for part in PARTS},
-            "unusable": len(catalog.photos) - len(catalog.used),
+            "unusable": statuses["unusable"],
+            "left_out": statuses["left out"],
         },
         "num_groups": len(np.unique(groups)),
         "label_conflicts": catalog.num_label_conflicts,
@@ -116,6 +119,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "best_epoch": trained.best_epoch,
         "lowest_validation_loss_epoch": trained.lowest_loss_epoch,
         "weight_decay": trained.weight_decay,
+        "learning_rate": trained.learning_rate,
         "num_parameters": {"backbone": outcome.backbone.num_parameters, "trained": trained.num_trained_parameters},
         **{
             part: evaluate_part(
@@ -129,7 +133,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
             "per_class": describe_classes(confusions, classes),
             "confusion_matrix": confusions.tolist(),
         },
-        "chance": describe_chance(labels[parts == "train"], labels[test], num_classes),
+        "chance": describe_chance(labels, num_classes),
         "per_class": describe_classes(test_confusions, classes),
         "confusion_matrix": test_confusions.tolist(),
         "versions": _list_versions(),
@@ -138,11 +142,22 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
 
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
-    scan = outcome.scan
+    scan, trained = outcome.scan, outcome.trained
     messages = [*outcome.catalog.notes, *outcome.split.notes]
-    if scan.loose_files:
+    unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
+    if unusable:
+        examples = "; ".join(f"{photo.file}: {photo.note}" for photo in unusable[:2])
+        more = ", ..." if len(unusable) > 2 else ""
+        messages.append(f"Unusable, with the reason in photos.csv: {examples}{more}.")
+    if scan.empty_classes:
+        messages.append(f"Folders without photos, which are no classes: {', '.join(scan.empty_classes[:5])}.")
+    if scan.num_repeated:
+        messages.append(f"Rows of the CSV that name a file again: {scan.num_repeated}. The first row of a file counts.")
+    asked = outcome.config.training.learning_rate
+    if asked != TrainingOptions().learning_rate and trained.learning_rate < asked:
         messages.append(
-            f"{len(scan.loose_files)} photos lie in no class folder and are not used, such as {scan.loose_files[0]}."
+            f"The learning rate of {asked:g} was limited to {trained.learning_rate:.2g}, the largest that surely"
+            " converges."
         )
     if scan.skipped:
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
@@ -180,7 +195,7 @@ def _format_photos(outcome: TrainingOutcome) -> bytes:
     """One row a photo; the user's own columns behind ours."""
     parts = dict(zip(outcome.catalog.used.tolist(), outcome.split.parts, strict=True))
     fixed = ["file", "label", "group", "split", "width", "height", "status", "note"]
-    further = [name for name in outcome.scan.columns if name not in fixed]
+    further = outcome.scan.columns
     rows = [
         [
             photo.file,
@@ -195,7 +210,7 @@ def _format_photos(outcome: TrainingOutcome) -> bytes:
         ]
         for position, photo in enumerate(outcome.catalog.photos)
     ]
-    return format_table([*fixed, *further], rows)
+    return format_table([*fixed, *name_columns(further, fixed, prefix="csv")], rows)
 
 
 def _format_predictions(outcome: TrainingOutcome) -> bytes:
@@ -213,7 +228,7 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
             file = catalog.photos[catalog.used[row]].file
             cells = [file, part, catalog.classes[label], catalog.classes[predicted], float(probabilities[predicted])]
             rows.append([*cells, predicted == label, True, *map(float, probabilities)])
-    return format_table([*fixed, *name_class_columns(catalog.classes, fixed)], rows)
+    return format_table([*fixed, *name_columns(catalog.classes, fixed)], rows)
 
 
 def _format_history(trained: Trained) -> bytes:

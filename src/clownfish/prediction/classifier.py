@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.errors import ModelFileError, UnusablePhotoError
+from clownfish.files import compute_seal
 from clownfish.images import RESIZES, Preprocessing, decode_photo, prepare_image, read_photo_file
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _FORMAT = "1"
+_MAX_MODEL_BYTES = 2 << 30  # ONNX files cannot be larger
 _EXTERNAL_DATA_MARK = b"\x0a\x08location\x12"
 """How a tensor that is stored in another file begins to name it (StringStringEntryProto, key "location")."""
 
@@ -69,17 +71,19 @@ class Classifier:
         self.path = path
         self.hash = hashlib.sha256(data).hexdigest()
         self._read_metadata(metadata)
+        if compute_seal(data, metadata.get("seal", ""), metadata.get("created", "")) != metadata.get("seal"):
+            raise ModelFileError(f"{path} is damaged, or was changed since clownfish wrote it. Use the original.")
 
     def _read_metadata(self, metadata: Mapping[str, str]) -> None:
         try:
             labels = json.loads(metadata["labels"])
-            if not isinstance(labels, list):
-                raise TypeError("the labels are no list")
-            self.classes: tuple[str, ...] = tuple(map(str, labels))
+            if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+                raise TypeError("the labels are no list of names")
+            self.classes: tuple[str, ...] = tuple(labels)
             self.preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
             self.backbone: dict[str, Any] = json.loads(metadata["backbone"])
             hashes = metadata["training_photos"]
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise ModelFileError(f"The metadata of {self.path} is damaged: {error}.") from error
         self._training_photos = {hashes[start : start + 16] for start in range(0, len(hashes), 16)}
         self._check_shapes()
@@ -117,7 +121,17 @@ class Classifier:
             pixels = decode_photo(photo, self.preprocessing).pixels
         else:
             pixels = prepare_image(photo, self.preprocessing)
-        probabilities = self.predict_pixels(pixels)
+        return self.rank(self.predict_pixels(pixels))
+
+    def rank(self, probabilities: NDArray[np.float32]) -> Prediction:
+        """Name and order the classes.
+
+        Args:
+            probabilities: shape (num_classes,).
+
+        Returns:
+            The answer, most probable class first.
+        """
         order = np.argsort(-probabilities, kind="stable")
         ranked = {self.classes[number]: float(probabilities[number]) for number in order}
         label = next(iter(ranked))

@@ -4,13 +4,15 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from clownfish.errors import OutputError
-from clownfish.files import encode_text, format_cell, format_line, name_class_columns
+from clownfish.files import encode_text, format_cell, format_line, name_columns
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier
 from clownfish.records import PhotoFile
@@ -61,18 +63,21 @@ def write_predictions(
     counts: Counter[str] = Counter()
     num_photos = num_unusable = num_resumed = 0
     try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is not a file that can be replaced by a table. Give another name with --out.")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        num_resumed = _recover(partial, classifier)
-        for cells in _chain(partial, num_resumed, classifier, remaining):
-            num_photos += 1
-            if cells[5] == "ok":
-                counts[cells[1]] += 1
-            else:
-                num_unusable += 1
-            on_row(cells)
-        partial.replace(path)
+        with _lock(partial):
+            num_resumed = _recover(partial, classifier)
+            for cells in _chain(partial, num_resumed, classifier, remaining):
+                num_photos += 1
+                if cells[5] == "ok":
+                    counts[cells[1]] += 1
+                else:
+                    num_unusable += 1
+                on_row(cells)
+            partial.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Give another place with --out.") from error
     return TableSummary(num_photos=num_photos, num_unusable=num_unusable, num_resumed=num_resumed, counts=counts)
@@ -80,7 +85,7 @@ def write_predictions(
 
 def make_header(classes: Sequence[str]) -> list[str]:
     """Column names: the fixed ones and one a class; a class called like a fixed column gets "class " in front."""
-    return [*FIXED_COLUMNS, *name_class_columns(classes, FIXED_COLUMNS)]
+    return [*FIXED_COLUMNS, *name_columns(classes, FIXED_COLUMNS)]
 
 
 def make_row(answer: Answer, classes: Sequence[str]) -> list[str]:
@@ -103,9 +108,25 @@ def make_row(answer: Answer, classes: Sequence[str]) -> list[str]:
     return [format_cell(cell) for cell in cells]
 
 
+@contextmanager
+def _lock(partial: Path) -> Iterator[None]:
+    """Keep a second process from writing the same table; the lock of a killed one is free."""
+    lock = FileLock(f"{partial}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(f"Another clownfish is writing this table ({partial}). Wait for it, or use --out.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # another process may be about to take it
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
 def _recover(partial: Path, classifier: Classifier) -> int:
     """Cut off what a kill left of the last line; returns the number of complete rows, starting anew if need be."""
-    header = encode_text(format_line(make_header(classifier.classes)))
+    header = encode_text(format_line([format_cell(name) for name in make_header(classifier.classes)]))
     if partial.exists():
         with partial.open("rb+") as file:
             num_lines = end = 0

@@ -57,16 +57,24 @@ class TrainingSet:
 class Fits:
     """One linear layer a weight decay, as they stand."""
 
-    def __init__(self, scaling: Scaling, weight_decay: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        scaling: Scaling,
+        weight_decay: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        learning_rate: float,
+    ) -> None:
         """Start at zero weights.
 
         Args:
             scaling: of the training photos.
             weight_decay: shape (num_fits,).
             bias: shape (num_classes,), where every fit's bias starts.
+            learning_rate: the largest step that is taken.
         """
         self.scaling = scaling
         self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
         shape = (len(scaling.mean), len(weight_decay), len(bias))
         self._weights = np.zeros(shape, np.float32)  # (num_features, num_fits, num_classes)
         self._velocity = np.zeros(shape, np.float32)
@@ -126,9 +134,9 @@ def descend(training: TrainingSet, weight_decay: NDArray[np.float32], schedule: 
     weights = weigh_classes(labels[rows], training.num_classes) if training.balance else np.ones(training.num_classes)
     one_hot = np.eye(training.num_classes, dtype=np.float32)
     scaling = fit_scaling(training.features, rows)
-    fits = Fits(scaling, weight_decay, _compute_log_priors(labels[rows], weights))
     largest_variance = estimate_largest_variance(training.features, rows, scaling)
     largest_step = min(schedule.learning_rate, (1 + schedule.momentum) / (largest_variance / 2))
+    fits = Fits(scaling, weight_decay, _compute_log_priors(labels[rows], weights), largest_step)
     random = np.random.default_rng(schedule.seed)
     num_iterations = count_iterations(len(rows), schedule.batch_size)
     for epoch in range(schedule.epochs):

@@ -51,18 +51,18 @@ class TrainingOptions:
         limits: tuple[tuple[str, float, float, str], ...] = (
             ("epochs", 1, 10_000, "from 1 to 10,000"),
             ("batch_size", 1, 1_000_000, "from 1 to 1,000,000"),
-            ("learning_rate", 1e-9, 1e3, "above 0"),
+            ("learning_rate", 1e-9, 1e3, "from 0.000000001 to 1,000"),
             ("momentum", 0.0, 0.999, "from 0 to 0.999"),
             ("dropout_rate", 0.0, 0.95, "from 0 to 0.95"),
             ("patience", 1, 10_000, "from 1 to 10,000"),
-            ("seed", 0, 2**63 - 1, "a whole number from 0"),
+            ("seed", 0, 2**63 - 1, "a whole number from 0 to 9,223,372,036,854,775,807"),
         )
         for name, lowest, highest, words in limits:
             value = getattr(self, name)
             if not lowest <= value <= highest:
                 raise ConfigError(f"{name} is {value}; it must be {words}.")
         if self.weight_decay is not None and not 0 <= self.weight_decay <= 1e6:
-            raise ConfigError(f"weight_decay is {self.weight_decay}; it must be at least 0, or left out.")
+            raise ConfigError(f"weight_decay is {self.weight_decay}; it must be from 0 to 1,000,000, or left out.")
 
     def make_schedule(self) -> Schedule:
         """Take what gradient descent needs."""
@@ -93,6 +93,8 @@ class Trained:
     lowest_loss_epoch: int | None
     """Where the validation loss was lowest; None without validation photos."""
     weight_decay: float
+    learning_rate: float
+    """The largest step taken: as asked for, or the largest that surely converges."""
     iterations_per_epoch: int
     num_trained_parameters: int
 
@@ -161,6 +163,7 @@ def _train_head(
         best_epoch=tracks[chosen].best_epoch,
         lowest_loss_epoch=tracks[chosen].lowest_epoch,
         weight_decay=float(weight_decay[chosen]),
+        learning_rate=fits.learning_rate,
         iterations_per_epoch=count_iterations(len(training.rows), options.batch_size),
         num_trained_parameters=(num_features + 1) * num_classes,
     )
