@@ -142,8 +142,8 @@ def test_class_without_any_usable_photo_is_left_out_on_request() -> None:
     with pytest.raises(PhotosError) as error:
         build(ruined)
     assert str(error.value) == (
-        "None of the 4 photos of the class 'bee' can be used. Look at the reasons in the list of unusable photos, or"
-        " leave small classes out with --min-photos 3."
+        "None of the 4 photos of the class 'bee' can be used (bee/0: no photo; bee/1: no photo; bee/2: no photo)."
+        " Mend or replace them, or leave small classes out with --min-photos 3."
     )
 
 

@@ -85,7 +85,7 @@ def test_csv_says_which_photos(cli: Cli, digits_run: Run, insects: Path) -> None
     assert result.code == EXIT_SOME_UNUSABLE == 3
     rows = read_table(Path("predictions.csv"))
     assert [row["file"] for row in rows] == files
-    assert rows[2]["status"] == f"unusable: there is no such file in {insects}"
+    assert rows[2]["status"] == "unusable: there is no such file in the photo folder (--photos says where that is)"
 
 
 def test_broken_photos_become_rows(cli: Cli, digits_run: Run, messy_photos: Path) -> None:

@@ -53,7 +53,7 @@ def test_metrics_have_exactly_the_keys_of_schema_1(run: Run) -> None:
     assert set(metrics["cross_validated"]) == {*part_keys, "num_folds", "per_class", "confusion_matrix"}
     assert set(metrics["test"]["accuracy"]) == {"value", "low", "high"}
     assert set(metrics["chance"]) == {"accuracy", "cross_entropy"}
-    assert set(metrics["num_photos"]) == {"train", "validation", "test", "unusable"}
+    assert set(metrics["num_photos"]) == {"train", "validation", "test", "unusable", "left_out"}
     for row in metrics["per_class"] + metrics["cross_validated"]["per_class"]:
         assert set(row) == {"label", "num_photos", "tp", "fp", "fn", "tn", "precision", "recall", "f1"}
     assert set(metrics["versions"]) == {"python", "clownfish", "numpy", "onnx", "onnxruntime", "pillow"}
@@ -64,12 +64,13 @@ def test_photos_add_up(run: Run) -> None:
     numbers = metrics["num_photos"]
     assert sum(numbers.values()) == len(rows)
     assert Counter(row["split"] for row in rows if row["split"]) == {part: numbers[part] for part in PARTS}
-    assert numbers["unusable"] == sum(row["status"] != "used" for row in rows)
+    assert numbers["unusable"] == sum(row["status"] == "unusable" for row in rows)
+    assert numbers["left_out"] == sum(row["status"] == "left out" for row in rows)
     assert metrics["num_groups"] == len({row["group"] for row in rows if row["status"] == "used"})
     for part in PARTS:
         assert metrics[part]["num_photos"] == numbers[part]
     assert metrics["cross_validated"]["num_photos"] == sum(numbers[part] for part in PARTS)
-    assert metrics["classes"] == sorted({row["label"] for row in rows})
+    assert metrics["classes"] == sorted({row["label"] for row in rows if row["label"]})
 
 
 def test_no_group_crosses_the_split(run: Run) -> None:

@@ -330,7 +330,7 @@ def test_look_alike_under_two_labels_is_used_with_a_note(messy_run: Run) -> None
 
 def test_files_that_are_not_used_are_mentioned(messy_run: Run) -> None:
     messages = messy_run.metrics["messages"]
-    assert "1 photos lie in no class folder and are not used, such as loose.png." in messages
+    assert any(message.startswith("Unusable, with the reason in photos.csv: ") for message in messages)
     assert "Skipped 1 files that are no photos: 1 .txt." in messages
 
 
@@ -460,10 +460,10 @@ def test_all_small_classes_are_named_at_once(cli: Cli, tmp_path: Path) -> None:
 
 def test_all_problems_of_a_folder_are_named_at_once(cli: Cli, tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", {"Ant": 3, "ant ": 3, "bee": 3})
-    (photos / "empty").mkdir()
+    write_classes(photos, {"BEE": 3})
     message = assert_refused(cli, photos)
-    assert "1. The class folder 'empty' holds no photo." in message
-    assert "2. The labels 'Ant' and 'ant ' differ only by upper case or spaces. Give them one name." in message
+    assert "1. The labels 'Ant' and 'ant ' differ only by upper case or spaces. Give them one name." in message
+    assert "2. The labels 'BEE' and 'bee' differ only by upper case or spaces. Give them one name." in message
 
 
 def test_one_class_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -586,3 +586,34 @@ def test_python_raises_what_the_command_prints(tmp_path: Path, insects: Path) ->
         clownfish.train(insects, epoch=3)
     with pytest.raises(OutputError, match="exists already"):
         clownfish.train(insects, out=tmp_path)
+
+
+def test_learning_rate_that_would_diverge_is_limited_and_said(cli: Cli, insects: Path) -> None:
+    run = train(cli, insects, "--learning-rate", "100")
+    assert read_metrics(run)["learning_rate"] < 1
+    assert "The learning rate of 100 was limited to 0." in read_messages(run)
+
+
+def test_class_of_one_group_is_told(cli: Cli, tmp_path: Path) -> None:
+    photos = write_classes(tmp_path / "photos", {"ant": 6, "bee": 6, "wasp": 1})
+    for number in range(4):
+        shutil.copy(photos / "wasp" / "00.png", photos / "wasp" / f"copy{number}.png")
+    messages = read_messages(train(cli, photos))
+    assert "All photos of a class are one group in: wasp." in messages
+    assert "count as wrong in cross-validation" in messages
+
+
+def test_repeated_rows_and_columns_called_like_ours_are_kept_apart(cli: Cli, insects: Path, tmp_path: Path) -> None:
+    files = sorted(path.relative_to(insects).as_posix() for path in insects.rglob("*.png"))
+    rows = [{"file": file, "label": file.split("/")[0], "note": "mine", "status": "adult"} for file in files]
+    run = train(cli, write_table(tmp_path / "list.csv", [*rows, rows[0]]), "--photos", insects)
+    table = read_table(run / "photos.csv")
+    assert {(row["csv note"], row["csv status"], row["status"]) for row in table} == {("mine", "adult", "used")}
+    assert "Rows of the CSV that name a file again: 1." in read_messages(run)
+
+
+def test_special_files_are_refused_without_waiting(cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "is neither a folder nor a CSV" in assert_refused(cli, tmp_path / "pipe.jpg")
+    (tmp_path / "photos.xlsx").write_bytes(b"PK\3\4\0\0")
+    assert "Save the table as CSV, with the columns file,label." in assert_refused(cli, tmp_path / "photos.xlsx")

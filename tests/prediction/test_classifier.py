@@ -1,4 +1,5 @@
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -229,3 +230,20 @@ def test_weights_in_other_files_are_refused(tmp_path: Path, digits_run: Run) -> 
 def test_model_needs_no_file_beside_it(digits_run: Run) -> None:
     data = (digits_run.path / "model.onnx").read_bytes()
     assert Classifier(Path("memory"), data).hash == digits_run.classifier.hash
+
+
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
+def test_model_with_one_changed_byte_is_refused(classifier: Classifier, tmp_path: Path, position: float) -> None:
+    data = bytearray(classifier.path.read_bytes())
+    data[int(len(data) * position)] ^= 0x40
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match="is damaged"):
+        clownfish.load(path)
+
+
+def test_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    os.mkfifo(path)
+    with pytest.raises(ModelFileError, match="is not a model"):
+        clownfish.load(path)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,3 +142,23 @@ def test_table_that_cannot_be_written_is_refused(digits_run: Run, insects: Path,
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"Cannot write .*: .+\. Give another place with --out\."):
         write_predictions(digits_run.classifier, scan_photos(insects), tmp_path / name)
+
+
+def test_table_that_another_process_writes_is_refused(digits_run: Run, insects: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    lock = FileLock(tmp_path / f"table.csv.partial-{digits_run.classifier.hash[:8]}.lock")
+    with (
+        lock,
+        pytest.raises(OutputError, match=r"^Another clownfish is writing this table \(.*\)\. Wait for it, or use"),
+    ):
+        write_predictions(digits_run.classifier, list(scan_photos(insects))[:2], table)
+    assert write_predictions(digits_run.classifier, list(scan_photos(insects))[:2], table).num_photos == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_only_a_file_can_be_replaced_by_a_table(digits_run: Run, insects: Path, tmp_path: Path) -> None:
+    photos = list(scan_photos(insects))[:2]
+    with pytest.raises(OutputError, match="is not a file that can be replaced by a table"):
+        write_predictions(digits_run.classifier, photos, tmp_path, overwrite=True)
+    with pytest.raises(OutputError, match="^/dev/null is not a file that can be replaced"):
+        write_predictions(digits_run.classifier, photos, Path("/dev/null"), overwrite=True)
