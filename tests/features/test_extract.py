@@ -245,6 +245,7 @@ def test_previews_are_made_once(tmp_path: Path, cache: FeatureCache, monkeypatch
     previews = load_previews(photos, cache)
     assert Image.open(io.BytesIO(previews["aa"])).size == (160, 120)
     assert previews["bb"] == b""
+    monkeypatch.setenv("CLOWNFISH_WORKERS", "0")
     monkeypatch.setattr("clownfish.features.previews.make_preview", lambda path: b"anew")
     assert load_previews(photos, cache) == {"aa": previews["aa"], "bb": b"anew"}
 

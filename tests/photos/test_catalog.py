@@ -142,7 +142,8 @@ def test_class_without_any_usable_photo_is_left_out_on_request() -> None:
     with pytest.raises(PhotosError) as error:
         build(ruined)
     assert str(error.value) == (
-        "None of the 4 photos of the class 'bee' can be used (bee/0: no photo; bee/1: no photo; bee/2: no photo)."
+        "None of the 4 photos of the class 'bee' can be used (bee/0.png: damaged: torn; bee/1.png: damaged: torn;"
+        " bee/2.png: damaged: torn)."
         " Mend or replace them, or leave small classes out with --min-photos 3."
     )
 

@@ -462,7 +462,7 @@ def test_file_with_two_labels_is_a_problem(folder: Path) -> None:
         ),
         (
             'file,label\n"a.jpg,cat\n' + "b.jpg,dog\n" * 20000,
-            "The CSV {path} cannot be read near line 11916: field larger than field limit (131072)."
+            "The CSV {path} cannot be read near line 13109: field larger than field limit (131072)."
             ' Is a quotation mark (") left open after line 2?',
         ),
         (
@@ -472,8 +472,8 @@ def test_file_with_two_labels_is_a_problem(folder: Path) -> None:
         ),
         (
             'file,label\n"a.jpg,cat\nb.jpg",dog\nc.jpg,dog\n',
-            'The CSV {path} cannot be read near line 3: a cell holds a line end. Is a quotation mark (") left open'
-            " after line 2?",
+            "The CSV {path} has line ends inside a file name or label, as in 'a.jpg,cat\\nb.jpgdog'."
+            " Is a quotation mark left open?",
         ),
         (
             "file,label\na.jpg,cat\nsub/b.jpg,cat \n",
@@ -502,10 +502,10 @@ def test_folder_of_the_photos_must_exist(folder: Path) -> None:
 def test_csv_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_csv(folder, ROWS)
 
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> object:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert read_problems(path) == (f"The file {path} cannot be read: Permission denied.",)
 
 
@@ -563,6 +563,6 @@ def test_bad_csv_of_photos_to_classify_is_a_problem(folder: Path) -> None:
 
 def test_tables_are_told_from_photos(folder: Path) -> None:
     assert is_single_photo(folder / "a.jpg")
-    assert not is_single_photo(folder) and not is_single_photo(folder / "none.jpg")
+    assert not is_single_photo(folder) and not is_single_photo(folder / "none.csv")
     for name in ("a.csv", "b.TSV", "c.txt"):
         assert not is_single_photo(write_csv(folder, ROWS, name))

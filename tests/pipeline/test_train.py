@@ -101,7 +101,7 @@ def test_another_seed_is_another_split(cli: Cli, insects: Path) -> None:
 
 def test_shares_are_as_asked(cli: Cli, insects: Path) -> None:
     numbers = read_metrics(train(cli, insects, "--split", "50/25/25"))["num_photos"]
-    assert numbers == {"train": 12, "validation": 6, "test": 6, "unusable": 0}
+    assert numbers == {"train": 12, "validation": 6, "test": 6, "unusable": 0, "left_out": 0}
 
 
 def test_no_validation_photos_are_an_option(cli: Cli, insects: Path) -> None:
@@ -144,7 +144,7 @@ def test_split_column_is_obeyed(cli: Cli, insects: Path, tmp_path: Path) -> None
             ("left out", "the split column leaves it out") if number == 0 else ("used", "")
         )
         assert row["site"] == f"site {number % 4}"
-    assert read_metrics(run)["num_photos"] == {"train": 15, "validation": 3, "test": 3, "unusable": 3}
+    assert read_metrics(run)["num_photos"] == {"train": 15, "validation": 3, "test": 3, "unusable": 0, "left_out": 3}
 
 
 def test_column_groups_stay_together(cli: Cli, insects: Path, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_screen_tells_the_run(cli: Cli, messy_run: Run, messy_photos: Path) -> N
     result = cli("train", messy_photos, "--out", "run")
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert lines[0] == "Photos          found 30 = used 25 + unusable 5; 3 classes, 23 groups"
+    assert lines[0] == "Photos          found 31 = used 25 + unusable 4 + left out 2; 3 classes, 23 groups"
     assert lines[-2:] == [
         f"Report          {Path('run/report.html')}",
         f"Model           {Path('run/model.onnx')}",
@@ -281,9 +281,9 @@ def test_runs_are_numbered(cli: Cli, insects: Path) -> None:
 
 def test_every_photo_has_a_row_that_says_what_became_of_it(messy_run: Run) -> None:
     rows = {row["file"]: row for row in read_table(messy_run.path / "photos.csv")}
-    assert len(rows) == 30
+    assert len(rows) == 31
     unusable = {file: row["note"] for file, row in rows.items() if row["status"] == "unusable"}
-    assert set(unusable) == {"ant/empty.png", "ant/page.jpg", "bee/torn.png"}
+    assert set(unusable) == {"ant/empty.png", "ant/page.jpg", "bee/torn.png", "loose.png"}
     assert unusable["ant/empty.png"] == "the file is empty (0 bytes)"
     assert unusable["ant/page.jpg"] == "not a photo: the file holds a web page or other text"
     assert unusable["bee/torn.png"].startswith("damaged: ")
@@ -349,7 +349,7 @@ def test_three_photos_of_two_classes_are_enough(cli: Cli, tmp_path: Path) -> Non
     photos = write_classes(tmp_path / "photos", {"ant": 3, "bee": 3})
     run = train(cli, photos)
     metrics = read_metrics(run)
-    assert metrics["num_photos"] == {"train": 2, "validation": 2, "test": 2, "unusable": 0}
+    assert metrics["num_photos"] == {"train": 2, "validation": 2, "test": 2, "unusable": 0, "left_out": 0}
     assert metrics["cross_validated"]["num_photos"] == 6
     assert "Too few photos for an exact 80/10/10 split in: ant, bee." in read_messages(run)
 
@@ -364,7 +364,7 @@ def test_class_of_one_group_is_only_trained_on_and_it_says_so(cli: Cli, insects:
 def test_nothing_to_test_on_is_said(cli: Cli, insects: Path) -> None:
     result = cli("train", insects, "--group-regex", r"^\w+/", "--out", "run")
     assert result.code == 0, result.err
-    assert "Guessing        no test photos to guess" in result.out
+    assert "All photos of a class are one group in: ant, bee, cicada." in result.out
     assert "\nTest " not in result.out
     metrics = read_metrics(Path("run"))
     assert metrics["num_photos"]["test"] == 0
@@ -476,7 +476,7 @@ def test_class_without_a_usable_photo_is_refused(cli: Cli, tmp_path: Path) -> No
     for name in ("a.jpg", "b.jpg"):
         (photos / "wasp").mkdir(exist_ok=True)
         (photos / "wasp" / name).write_text("no photo")
-    assert "None of the 2 photos of the class 'wasp' can be used." in assert_refused(cli, photos)
+    assert "None of the 2 photos of the class 'wasp' can be used (wasp/" in assert_refused(cli, photos)
     assert cli("train", photos, "--min-photos", 3, "--quiet").code == 0
 
 

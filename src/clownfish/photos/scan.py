@@ -107,7 +107,8 @@ def scan_photos(place: Path, *, photos_folder: Path | None = None) -> Iterator[P
 
 def is_single_photo(place: Path) -> bool:
     """Tell whether a place is one file that is no table."""
-    return not os.path.isdir(place) and place.suffix.lower() not in _CSV_ENDINGS
+    is_file = os.path.exists(place) and not os.path.isdir(place)  # also a pipe or device, to be refused as a photo
+    return is_file and place.suffix.lower() not in _CSV_ENDINGS
 
 
 def _describe_absence(place: Path) -> str:
@@ -262,11 +263,16 @@ def _make_csv_photos(
     further = tuple(name for name in header if name not in (file_column, label_column))
     photos: dict[str, PhotoFile] = {}
     contradictions = []
+    swallowed = []
     num_repeated = 0
     for record in records:
         file = record[file_column].strip()
         label = record[label_column].strip() if label_column else ""
         columns = {name: record[name].strip() for name in further}
+        if "\n" in file + label or "\r" in file + label:
+            # a quotation mark left open swallows the lines that follow, up to the next one
+            swallowed.append(repr((file + label)[:40]))
+            continue
         photo = _locate(file, label, columns, folder, needs_label=bool(label_column))
         earlier = photos.get(photo.file)
         num_repeated += earlier is not None
@@ -275,6 +281,11 @@ def _make_csv_photos(
         elif earlier.label != label and file:
             contradictions.append(f"{file} ({earlier.label}, {label})")
     problems = find_label_problems({record[label_column] for record in records} - {""}) if label_column else []
+    if swallowed:
+        problems.append(
+            f"The CSV {path} has line ends inside a file name or label, as in {swallowed[0]}."
+            " Is a quotation mark left open?"
+        )
     if contradictions:
         problems.append(
             f"The CSV {path} gives two labels to the same file, {len(contradictions)} times: "
@@ -329,13 +340,9 @@ def _read_lines(path: Path) -> tuple[list[list[str]], str]:
     # Excel writes semicolons where the comma is the decimal sign
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = []
+    rows: list[list[str]] = []
     try:
-        for row in reader:
-            # a quotation mark left open swallows the lines that follow, up to the next one
-            if any("\n" in cell or "\r" in cell for cell in row):
-                raise csv.Error("a cell holds a line end")
-            rows.append(row)
+        rows.extend(reader)
     except csv.Error as error:
         return [], (
             f'The CSV {path} cannot be read near line {reader.line_num}: {error}. Is a quotation mark (") left open'

@@ -177,6 +177,8 @@ def load_classifier(path: str | Path) -> Classifier:
     try:
         if path.is_dir():
             path = path / "model.onnx"
+        if path.exists() and (not path.is_file() or path.stat().st_size > _MAX_MODEL_BYTES):
+            raise ModelFileError(f"{path} is not a model. Give the model.onnx of a run, or its folder.")
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(
