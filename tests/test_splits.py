@@ -151,8 +151,9 @@ def test_note_names_classes_too_small_for_the_shares() -> None:
 
 
 def test_note_about_many_classes_is_short() -> None:
-    (note,) = split(make_singletons({f"class{number}": 1 for number in range(8)}), (0.8, 0.1, 0.1), 1).notes
-    assert note.count("class") == 5 and note.endswith("and 3 more.")
+    missing, lone = split(make_singletons({f"class{number}": 1 for number in range(8)}), (0.8, 0.1, 0.1), 1).notes
+    assert missing.count("class") == 5 and missing.endswith("and 3 more.")
+    assert lone.startswith("All photos of a class are one group in: class0, class1, class2, class3, class4 and 3 more.")
 
 
 def test_one_large_group_stays_in_training() -> None:

@@ -244,7 +244,7 @@ def test_report_tells_the_headline_with_its_range_and_chance() -> None:
     text = Page(render_report(make_content())).text
     assert "94 % (range 89 to 97 %)" in text
     assert "each of the 150 photos was named by a classifier trained without it" in text
-    assert "commonest class would be right for 35 % of them" in text
+    assert "commonest class would be right for 35 % of all photos" in text
     assert "80 % (range 75 to 83 %)" in text
     assert "5 November 2025, 14:03" in text
 
