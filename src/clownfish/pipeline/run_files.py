@@ -4,6 +4,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES
+from clownfish.compute import Helpers
 from clownfish.config import TrainConfig, format_config
 from clownfish.evaluation.metrics import count_confusions, describe_chance, describe_classes, evaluate_part
 from clownfish.export.model_file import ModelDescription, build_model
@@ -53,23 +55,32 @@ class TrainingOutcome:
     cache: FeatureCache
 
 
-def make_run_files(outcome: TrainingOutcome, log: RunLog) -> tuple[dict[str, Any], dict[str, bytes]]:
+def make_run_files(outcome: TrainingOutcome, log: RunLog, helpers: Helpers | None = None) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Make the content of every file of the run folder.
 
     Args:
         outcome: of the stages.
         log: of the run; its events become log.jsonl.
+        helpers: helper processes that are there already.
 
     Returns:
         The metrics, and the content by file name.
     """
     metrics = make_metrics(outcome)
-    with log.time_stage("export"):
-        model = _make_model(outcome, metrics, log.created)
     messages = list_messages(outcome)
+
+    def export() -> bytes:
+        with log.time_stage("export"):
+            return _make_model(outcome, metrics, log.created)
+
+    with ThreadPoolExecutor(1) as pool:
+        exported = pool.submit(export)  # onnx and ONNX Runtime leave Python free for the report
+        with log.time_stage("report"):
+            content = _make_report_content(outcome, metrics, messages, log.created, helpers)
+        model = exported.result()
     with log.time_stage("report"):
         metrics["seconds"] = log.summarise_seconds()
-        report = render_report(_make_report_content(outcome, metrics, messages, log.created))
+        report = render_report(content)
     metrics["seconds"] = log.summarise_seconds()
     for message in messages:
         log.add("message", text=message)
@@ -242,7 +253,11 @@ def _list_versions() -> dict[str, str]:
 
 
 def _make_report_content(
-    outcome: TrainingOutcome, metrics: dict[str, Any], messages: Sequence[str], created: str
+    outcome: TrainingOutcome,
+    metrics: dict[str, Any],
+    messages: Sequence[str],
+    created: str,
+    helpers: Helpers | None,
 ) -> ReportContent:
     catalog, trained = outcome.catalog, outcome.trained
     predicted = outcome.probabilities.argmax(axis=1)
@@ -253,7 +268,7 @@ def _make_report_content(
     test = np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS]
     examples = _choose_examples(catalog, np.flatnonzero(parts == "train"))
     shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
-    previews = load_previews(shown, outcome.cache)
+    previews = load_previews(shown, outcome.cache, helpers=helpers)
 
     def show(row: np.int64, *, as_example: bool = False) -> ReportPhoto:
         photo: Photo = catalog.photos[catalog.used[row]]

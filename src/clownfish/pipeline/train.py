@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.backbones import load_backbone
+from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.cache import FeatureCache
-from clownfish.features.extract import extract_features, extract_views, keep_rows
+from clownfish.features.extract import INSPECT_FUNCTION, extract_features, extract_views, keep_rows
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.scan import Scan, scan_labelled_photos
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
-from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog, Part, Photo, PhotoFile
 from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
@@ -44,11 +44,17 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         BackboneError: the pre-trained weights are missing or changed.
         OutputError: the run folder exists or cannot be written.
     """
-    progress, log = progress or NoProgress(), RunLog()
+    with Helpers() as helpers:
+        return _train(config, out, progress or NoProgress(), helpers)
+
+
+def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers) -> Run:
+    log = RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
         scan = _scan(config)
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
+    helpers.start(len(scan.photos), function=INSPECT_FUNCTION)  # they start while the network is built
     with log.time_stage("features"):
         backbone = load_backbone(
             config.features.backbone, feature_set=config.features.feature_set, weights=config.features.weights or None
@@ -56,7 +62,9 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         preprocessing = Preprocessing(size=backbone.input_size, resize=config.features.resize)
         cache = FeatureCache()
         with progress.show_stage("Reading photos", len(scan.photos)) as advance:
-            inspections, features = extract_features(scan.photos, backbone, preprocessing, cache, on_photo=advance)
+            inspections, features = extract_features(
+                scan.photos, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
+            )
     with log.time_stage("split"):
         catalog = build_catalog(scan.photos, inspections, config.photos)
         catalog, split = _split(catalog, config)
@@ -67,7 +75,9 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         files = [_find_file(catalog.photos[position]) for position in catalog.used]
         num_views = len(files) * len(AUGMENTED_VIEWS)
         with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
-            views = extract_views(files, features, backbone, preprocessing, cache, on_photo=advance)
+            views = extract_views(
+                files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
+            )
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
         photos = _make_training_set(catalog, features, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
@@ -76,6 +86,8 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         folds = make_folds(catalog.label_names, catalog.groups, seed=config.training.seed)
         with progress.show_stage("Cross-validating", int(folds.max()) + 1) as advance:
             out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
+    from clownfish.pipeline.run_files import TrainingOutcome, make_run_files  # onnx and jinja2: see above
+
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -90,7 +102,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         num_folds=int(folds.max()) + 1,
         cache=cache,
     )
-    metrics, files_to_write = make_run_files(outcome, log)
+    metrics, files_to_write = make_run_files(outcome, log, helpers)
     cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
