@@ -140,7 +140,7 @@ class _Extractor:
         self._view: View = view
         self._key = f"{backbone.hash}/{preprocessing.make_key(view)}"
         self._lock = threading.Lock()
-        self._session: "onnxruntime.InferenceSession | None" = None
+        self._session: onnxruntime.InferenceSession | None = None
 
     def make_request(self, path: str) -> Message:
         return {

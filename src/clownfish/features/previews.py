@@ -12,9 +12,7 @@ from clownfish.images import make_preview
 from clownfish.records import Photo
 
 
-def load_previews(
-    photos: Sequence[Photo], cache: FeatureCache, *, helpers: Helpers | None = None
-) -> dict[str, bytes]:
+def load_previews(photos: Sequence[Photo], cache: FeatureCache, *, helpers: Helpers | None = None) -> dict[str, bytes]:
     """Get the small pictures of photos that were decoded before.
 
     Args:

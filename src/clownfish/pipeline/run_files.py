@@ -55,7 +55,9 @@ class TrainingOutcome:
     cache: FeatureCache
 
 
-def make_run_files(outcome: TrainingOutcome, log: RunLog, helpers: Helpers | None = None) -> tuple[dict[str, Any], dict[str, bytes]]:
+def make_run_files(
+    outcome: TrainingOutcome, log: RunLog, helpers: Helpers | None = None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Make the content of every file of the run folder.
 
     Args:

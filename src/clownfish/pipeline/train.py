@@ -75,9 +75,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         files = [_find_file(catalog.photos[position]) for position in catalog.used]
         num_views = len(files) * len(AUGMENTED_VIEWS)
         with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
-            views = extract_views(
-                files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
-            )
+            views = extract_views(files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance)
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
         photos = _make_training_set(catalog, features, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
