@@ -26,11 +26,17 @@ OPTIONS = {
     },
     "predict": {"--out", "--overwrite", "--photos", "--json", "--quiet"},
     "evaluate": {"--out", "--photos", "--json", "--quiet"},
+    "count": {"--out", "--photos", "--json", "--quiet"},
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
 }
-ARGUMENTS = {"train": ["photos"], "predict": ["model", "photos"], "evaluate": ["model", "photos"]}
+ARGUMENTS = {
+    "train": ["photos"],
+    "predict": ["model", "photos"],
+    "evaluate": ["model", "photos"],
+    "count": ["model", "photos"],
+}
 
 
 def test_options_are_frozen() -> None:
