@@ -54,7 +54,10 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
     with log.time_stage("scan"):
         scan = _scan(config)
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
-    helpers.start(len(scan.photos), function=INSPECT_FUNCTION)  # they start while the network is built
+    helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
+    # while they start: what takes time to import, and the network
+    from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
+
     with log.time_stage("features"):
         backbone = load_backbone(
             config.features.backbone, feature_set=config.features.feature_set, weights=config.features.weights or None
@@ -81,11 +84,13 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        folds = make_folds(catalog.label_names, catalog.groups, seed=config.training.seed)
-        with progress.show_stage("Cross-validating", int(folds.max()) + 1) as advance:
+        folds, random_folds = _make_folds(catalog, config)
+        num_folds = sum(len(np.unique(own)) for own in (folds, random_folds) if own is not None)
+        with progress.show_stage("Cross-validating", num_folds) as advance:
             out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
-    from clownfish.pipeline.run_files import TrainingOutcome, make_run_files  # onnx and jinja2: see above
-
+            out_of_random_fold = (
+                None if random_folds is None else cross_validate(photos, random_folds, config.training, on_fold=advance)
+            )
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -97,6 +102,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         trained=trained,
         probabilities=trained.head.predict_rows(features, photos.rows),
         out_of_fold=out_of_fold,
+        out_of_random_fold=out_of_random_fold,
         num_folds=int(folds.max()) + 1,
         cache=cache,
     )
@@ -146,6 +152,15 @@ def _check_groups(catalog: Catalog) -> None:
                 " groups are needed, to test on what was not trained on. Give other groups, or none."
             ]
         )
+
+
+def _make_folds(catalog: Catalog, config: TrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Folds that keep groups whole; and folds that do not, for the difference, where there are groups at all."""
+    labels, groups, seed = catalog.label_names, catalog.groups, config.training.seed
+    folds = make_folds(labels, groups, seed=seed)
+    if len(set(groups)) == len(groups):
+        return folds, None
+    return folds, make_folds(labels, [str(number) for number in range(len(labels))], seed=seed)
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:

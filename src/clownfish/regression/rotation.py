@@ -1,0 +1,83 @@
+"""Standardised features in their principal axes: the same photos, described by fewer numbers.
+
+An L2 penalty does not see a rotation, and the best weights of a penalised linear model lie in the span of the
+photos it is fitted on. So a layer fitted on the rotated features, of which there are at most as many as photos,
+gives the same probabilities as one fitted on all features, for a fraction of the arithmetic.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_RELATIVE_TINY = 1e-6
+_CHUNK_ROWS = 2048
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rotation:
+    """Photos in the principal axes of their standardised features."""
+
+    scores: NDArray[np.float32]
+    """Shape (num_photos, num_axes), columns orthogonal and of mean 0, strongest first; num_axes is at most
+    the smaller of the numbers of photos and of features."""
+    mean: NDArray[np.float32]
+    """Shape (num_features,)."""
+    inverse_deviation: NDArray[np.float32]
+    """Shape (num_features,); 0 where a feature does not vary, which drops it."""
+    axes: NDArray[np.float32]
+    """Shape (num_features, num_axes), orthonormal columns."""
+
+    def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring further photos into the same axes.
+
+        Args:
+            features: shape (num_rows, num_features), raw.
+
+        Returns:
+            Shape (num_rows, num_axes).
+        """
+        standardised: NDArray[np.float32] = (features - self.mean) * self.inverse_deviation
+        return standardised @ self.axes
+
+
+def rotate_features(features: NDArray[np.float32], *, max_axes: int | None = None) -> Rotation:
+    """Standardise features and turn them into their principal axes.
+
+    Args:
+        features: shape (num_photos, num_features), raw.
+        max_axes: keep only the strongest axes; None to lose nothing.
+
+    Returns:
+        The rotation with the photos' scores.
+    """
+    num_photos = len(features)
+    mean = features.mean(axis=0, dtype=np.float64)
+    variance = np.zeros_like(mean)
+    for start in range(0, num_photos, _CHUNK_ROWS):
+        variance += np.square(features[start : start + _CHUNK_ROWS] - mean).sum(axis=0)
+    deviation = np.sqrt(variance / num_photos)
+    varies = deviation > _RELATIVE_TINY * (1.0 + np.abs(mean))
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies).astype(np.float32)
+    standardised = (features - mean.astype(np.float32)) * inverse
+    axes = _find_axes(standardised, max_axes)
+    return Rotation(scores=standardised @ axes, mean=mean.astype(np.float32), inverse_deviation=inverse, axes=axes)
+
+
+def _find_axes(standardised: NDArray[np.float32], max_axes: int | None) -> NDArray[np.float32]:
+    """Eigenvectors of the covariance, by way of the smaller of the two Gram matrices."""
+    from scipy.linalg import eigh
+
+    num_photos, num_features = standardised.shape
+    by_photos = num_photos < num_features
+    gram = standardised @ standardised.T if by_photos else standardised.T @ standardised
+    size = len(gram)
+    wanted = size if max_axes is None else min(max_axes, size)
+    values, vectors = eigh(gram, subset_by_index=(size - wanted, size - 1), driver="evr", check_finite=False)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > _RELATIVE_TINY * max(float(values[0]), 1.0)
+    values, vectors = values[kept], vectors[:, kept]
+    if not by_photos:
+        return np.ascontiguousarray(vectors, np.float32)
+    axes: NDArray[np.float32] = standardised.T @ (vectors / np.sqrt(values)).astype(np.float32)
+    return axes
