@@ -81,16 +81,15 @@ def make_run_files(
     metrics = make_metrics(outcome)
     messages = list_messages(outcome)
 
-    def export() -> bytes:
-        with log.time_stage("export"):
-            return _make_model(outcome, metrics, log.created)
-
+    # onnx and ONNX Runtime leave Python free, so the report's pictures are collected while they work; the seconds of
+    # "export" are those that it takes longer than that
     with ThreadPoolExecutor(1) as pool:
-        exported = pool.submit(export)  # onnx and ONNX Runtime leave Python free for the report
+        exported = pool.submit(_make_model, outcome, metrics, log.created)
         with log.time_stage("report"):
             content = _make_report_content(outcome, metrics, messages, log.created, helpers)
             load_template()
-        model = exported.result()
+        with log.time_stage("export"):
+            model = exported.result()
     with log.time_stage("report"):
         metrics["seconds"] = log.summarise_seconds()
         report = render_report(content)
