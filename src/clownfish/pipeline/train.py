@@ -20,7 +20,7 @@ from clownfish.photos.scan import Scan, scan_labelled_photos
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
-from clownfish.records import Catalog, Part, Photo, PhotoFile
+from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
 from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
 from clownfish.training.cross_validation import cross_validate
 from clownfish.training.descent import TrainingSet
@@ -80,7 +80,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
             views = extract_views(files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance)
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(catalog, features, views, config)
+        photos = _make_training_set(catalog, features, views, backbone, config)
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
@@ -172,7 +172,11 @@ def _find_file(photo: Photo) -> PhotoFile:
 
 
 def _make_training_set(
-    catalog: Catalog, features: NDArray[np.float32], views: NDArray[np.float32] | None, config: TrainConfig
+    catalog: Catalog,
+    features: NDArray[np.float32],
+    views: NDArray[np.float32] | None,
+    backbone: Backbone,
+    config: TrainConfig,
 ) -> TrainingSet:
     return TrainingSet(
         features=features,
@@ -181,4 +185,5 @@ def _make_training_set(
         num_classes=len(catalog.classes),
         views=views,
         balance=config.training.balance,
+        parts=backbone.parts,
     )
