@@ -28,17 +28,24 @@ class PhotoSet:
     """Shape (num_photos,)."""
     groups: NDArray[np.int64]
     """Shape (num_photos,): copies share a number, and photos with the same value in the user's column."""
+    parts: tuple[int, ...]
+    """Number of features in each part of the vector."""
 
 
-def parse_arguments(description: str) -> argparse.Namespace:
-    """Read PHOTOS, --groups, --group-column, --draws and --seed from the command line."""
-    parser = argparse.ArgumentParser(description=description)
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser that knows PHOTOS, --groups, --group-column, --draws and --seed."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder with one folder a class")
     parser.add_argument("--groups", type=Path, help="CSV with a column file and further columns")
     parser.add_argument("--group-column", help="the column of --groups whose equal values belong together")
     parser.add_argument("--draws", type=int, default=20, help="trainings to draw from the set")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    return parser
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    """Read what `make_parser` knows from the command line."""
+    return make_parser(description).parse_args()
 
 
 def load_photo_set(place: Path, *, groups: Path | None = None, group_column: str | None = None) -> PhotoSet:
@@ -61,6 +68,7 @@ def load_photo_set(place: Path, *, groups: Path | None = None, group_column: str
         features=keep_rows(features, catalog.feature_rows),
         labels=catalog.labels,
         groups=np.unique(names, return_inverse=True)[1],
+        parts=backbone.parts,
     )
 
 

@@ -21,7 +21,7 @@ from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
-from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
+from clownfish.splits import Split, make_folds, match_training, parse_shares, split_photos, take_split
 from clownfish.training.cross_validation import cross_validate
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import train_head
@@ -84,13 +84,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        folds, random_folds = _make_folds(catalog, config)
-        num_folds = sum(len(np.unique(own)) for own in (folds, random_folds) if own is not None)
-        with progress.show_stage("Cross-validating", num_folds) as advance:
-            out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
-            out_of_random_fold = (
-                None if random_folds is None else cross_validate(photos, random_folds, config.training, on_fold=advance)
-            )
+        out_of_fold, out_of_random_fold, num_folds = _cross_validate(photos, catalog, split, config, progress)
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -103,7 +97,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         probabilities=trained.head.predict_rows(features, photos.rows),
         out_of_fold=out_of_fold,
         out_of_random_fold=out_of_random_fold,
-        num_folds=int(folds.max()) + 1,
+        num_folds=num_folds,
         cache=cache,
     )
     metrics, files_to_write = make_run_files(outcome, log, helpers)
@@ -154,13 +148,21 @@ def _check_groups(catalog: Catalog) -> None:
         )
 
 
-def _make_folds(catalog: Catalog, config: TrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Folds that keep groups whole; and folds that do not, for the difference, where there are groups at all."""
-    labels, groups, seed = catalog.label_names, catalog.groups, config.training.seed
-    folds = make_folds(labels, groups, seed=seed)
-    if len(set(groups)) == len(groups):
-        return folds, None
-    return folds, make_folds(labels, [str(number) for number in range(len(labels))], seed=seed)
+def _cross_validate(
+    photos: TrainingSet, catalog: Catalog, split: Split, config: TrainConfig, progress: Progress
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int]:
+    """With groups kept whole, and where there are groups also with photos dealt out one by one, for the difference."""
+    labels, seed = catalog.label_names, config.training.seed
+    alone = [str(number) for number in range(len(labels))]
+    ways = [catalog.groups] if len(set(catalog.groups)) == len(labels) else [catalog.groups, alone]
+    divisions = [make_folds(labels, groups, seed=seed) for groups in ways]
+    num_folds = [int(folds.max()) + 1 for folds in divisions]
+    found = []
+    with progress.show_stage("Cross-validating", sum(num_folds)) as advance:
+        for groups, folds in zip(ways, divisions, strict=True):
+            fitted = match_training(labels, groups, folds, split.parts, seed=seed)
+            found.append(cross_validate(photos, folds, config.training, training=fitted, on_fold=advance))
+    return found[0], found[1] if len(found) > 1 else None, num_folds[0]
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
