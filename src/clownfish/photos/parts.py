@@ -22,7 +22,7 @@ MIN_AGREEMENT = 0.94
 """Above what photos of different things reach: 0.93 for fish on one measuring board, 0.86 for beetles."""
 MAX_EXHAUSTIVE = 3000
 """Up to so many photos, all are compared with all."""
-_MIN_ROUGH_AGREEMENT = 0.72
+_MIN_ROUGH_AGREEMENT = 0.76
 _MIN_LIKENESS = 0.75
 _NUM_BEST = 8
 _NUM_SIMILAR = 5
