@@ -118,7 +118,7 @@ def test_similar_features_are_paired_and_others_not() -> None:
     features[7] = features[200] + 0.1 * random.standard_normal(60)
     pairs = find_similar(features, np.arange(300) % 3)
     assert [7, 200] in pairs.tolist()
-    assert len(pairs) < 0.02 * 300 * 299  # about the share of pairs that differ least
+    assert len(pairs) < 300 * 10
 
 
 def test_features_of_one_class_or_one_photo_can_be_searched() -> None:
