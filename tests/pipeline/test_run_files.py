@@ -86,7 +86,7 @@ def test_no_group_crosses_the_split(run: Run) -> None:
 
 def test_tables_have_the_columns_of_the_design(run: Run) -> None:
     assert list(read_table(run.path / "photos.csv")[0]) == [
-        *("file", "label", "group", "split", "width", "height", "status", "note"),
+        *("file", "label", "group", "group_reason", "split", "width", "height", "status", "note"),
     ]
     assert list(read_table(run.path / "predictions.csv")[0]) == [
         *("file", "split", "label", "predicted", "probability", "correct", "answered", *run.metrics["classes"]),

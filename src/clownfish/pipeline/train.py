@@ -13,6 +13,7 @@ from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import INSPECT_FUNCTION, extract_features, extract_views, keep_rows
+from clownfish.features.pictures import load_pictures
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
@@ -69,7 +70,13 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
                 scan.photos, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
             )
     with log.time_stage("split"):
-        catalog = build_catalog(scan.photos, inspections, config.photos)
+        catalog = build_catalog(
+            scan.photos,
+            inspections,
+            config.photos,
+            features=features,
+            load_pictures=lambda places: load_pictures(places, cache),
+        )
         catalog, split = _split(catalog, config)
         _check_groups(catalog)
         features = keep_rows(features, catalog.feature_rows)
