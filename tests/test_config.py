@@ -53,7 +53,7 @@ def test_every_option_is_in_the_round_trip() -> None:
     assert set(TrainConfig().flatten()) == {
         *("place", "folder", "group_by", "group_regex", "min_photos", "shares", "split_column", "backbone"),
         *("feature_set", "weights", "resize", "augment", "epochs", "batch_size", "learning_rate", "momentum"),
-        *("dropout_rate", "weight_decay", "patience", "balance", "seed"),
+        *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast"),
     }
 
 

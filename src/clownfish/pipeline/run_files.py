@@ -21,6 +21,7 @@ from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
+from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
@@ -50,6 +51,7 @@ class TrainingOutcome:
     out_of_fold: NDArray[np.float64]
     """Of cross-validation, for every used photo: shape (num_used, num_classes)."""
     num_folds: int
+    examination: Examination
     cache: FeatureCache
 
 
@@ -136,6 +138,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "chance": describe_chance(labels, num_classes),
         "per_class": describe_classes(test_confusions, classes),
         "confusion_matrix": test_confusions.tolist(),
+        **outcome.examination.metrics,
         "versions": _list_versions(),
     }
 
@@ -143,7 +146,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
     scan, trained = outcome.scan, outcome.trained
-    messages = [*outcome.catalog.notes, *outcome.split.notes]
+    messages = [*outcome.catalog.notes, *outcome.split.notes, *outcome.examination.messages]
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
         examples = "; ".join(f"{photo.file}: {photo.note}" for photo in unusable[:2])

@@ -16,15 +16,20 @@ from clownfish.files import check_free, find_free_folder, write_folder, write_nu
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.scan import Scan, scan_labelled_photos
+from clownfish.pipeline.examination import AUDITS, Evidence, examine
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog, Part, Photo, PhotoFile
+from clownfish.regression.rotation import rotate_features
 from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
 from clownfish.training.cross_validation import cross_validate
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import train_head
+
+_MAX_AXES = 512
+"""Of the rotated features: the audits refit three times faster than with all of them, for little loss."""
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -76,6 +81,22 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         folds = make_folds(catalog.label_names, catalog.groups, seed=config.training.seed)
         with progress.show_stage("Cross-validating", int(folds.max()) + 1) as advance:
             out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
+    probabilities = trained.head.predict_rows(features, photos.rows)
+    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS)) as advance:
+        evidence = Evidence(
+            catalog=catalog,
+            features=features,
+            rotation=rotate_features(features, max_axes=_MAX_AXES),
+            groups=np.unique(catalog.groups, return_inverse=True)[1].ravel(),
+            folds=folds,
+            parts=np.array(split.parts),
+            probabilities=probabilities,
+            out_of_fold=out_of_fold,
+            penalty=trained.weight_decay * len(training.rows),
+            seed=config.training.seed,
+            fast=config.examination.fast,
+        )
+        examination = examine(evidence, on_audit=advance)
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -85,9 +106,10 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         backbone=backbone,
         preprocessing=preprocessing,
         trained=trained,
-        probabilities=trained.head.predict_rows(features, photos.rows),
+        probabilities=probabilities,
         out_of_fold=out_of_fold,
         num_folds=int(folds.max()) + 1,
+        examination=examination,
         cache=cache,
     )
     metrics, files_to_write = make_run_files(outcome, log)
