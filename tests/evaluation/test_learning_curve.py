@@ -58,8 +58,15 @@ def test_forecast_is_refused_beyond_four_times_the_photos():
 
 def test_labels_without_meaning_need_no_more_photos():
     curve = make_curve(make_trials(signal=0.0), seed=1)
-    assert judge_amount(curve).holds is False
-    assert "hardly help" in judge_amount(curve).sentence
+    assert not judge_amount(curve).holds
+
+
+def test_flat_curve_needs_no_more_photos():
+    curve = make_curve(make_trials(signal=3.0), seed=1)
+    verdict = judge_amount(curve)
+    assert verdict.holds is False
+    assert "hardly help" in verdict.sentence
+    assert "other places" in verdict.advice
 
 
 def test_too_few_groups_make_no_curve():
@@ -92,7 +99,7 @@ def test_work_is_bounded_for_large_sets(monkeypatch):
 
 
 def test_needs_name_the_class_and_the_pair_that_would_profit():
-    scores, labels, groups = make_photos(num_groups=180, signal=0.7, seed=3)
+    scores, labels, groups = make_photos(num_groups=180, signal=0.4, num_axes=30, seed=3)
     # a bee looks more like an ant
     scores[labels == 1] -= 0.5 * (scores[labels == 1].mean(axis=0) - scores[labels == 0].mean(axis=0))
     trials = try_sizes(scores, labels, groups, 3, seed=1)

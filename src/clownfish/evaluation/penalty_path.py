@@ -13,9 +13,10 @@ PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _SAME = 1.2
 """Penalties within this factor count as the same."""
 _SMALLEST = 1e-2
+_FAR = 10.0
 _MAX_AXES = 512
 _MANY_CLASSES_AXES = 128
-_MAX_WORK = 1.2e9
+_MAX_WORK = 4e8
 """Photos x axes x classes x fits; some ten seconds on two cores."""
 _NUM_DRAWS = 1000
 _LEVEL = 0.95
@@ -77,11 +78,13 @@ def follow_path(
     own_penalty = max(penalty, _SMALLEST)
     others = [other for other in PENALTIES if not own_penalty / _SAME < other < own_penalty * _SAME]
     penalties = np.array(sorted([own_penalty, *others]), np.float32)
-    num_fits = len(penalties) * len(np.unique(folds))
+    num_folds = len(np.unique(folds))
     num_axes = min(scores.shape[1], _MAX_AXES)
-    if len(labels) * num_axes * num_classes * num_fits > _MAX_WORK:
+    if len(labels) * num_axes * num_classes * num_folds * len(penalties) > _MAX_WORK:
+        # a coarser path, then a share of the groups
         num_axes = min(num_axes, _MANY_CLASSES_AXES)
-    share = _MAX_WORK / (len(labels) * num_axes * num_classes * num_fits)
+        penalties = np.array([own_penalty / _FAR, own_penalty, own_penalty * _FAR], np.float32)
+    share = _MAX_WORK / (len(labels) * num_axes * num_classes * num_folds * len(penalties))
     rows = np.arange(len(labels))
     if share < 1:
         names, own = np.unique(groups, return_inverse=True)

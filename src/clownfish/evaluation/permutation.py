@@ -16,7 +16,7 @@ _NUM_FOLDS = 5
 _RELATIVE_PENALTY = 0.1
 """Of the ridge regression, relative to the mean squared length of a photo's scores."""
 _MAX_PHOTOS = 3000
-_MAX_WORK = 6e10
+_MAX_WORK = 3e10
 """Photos x photos x classes x permutations; a few seconds on two cores."""
 
 

@@ -142,7 +142,11 @@ def _tell_forecast(trials: Trials, curve: LearningCurve, forecasts: Sequence[Jso
             f" {trials.num_measured:,}, and is not carried on beyond {curve.max_photos:,}."
         )
     now, then = forecasts[0]["accuracy"], twice[0]["accuracy"]
-    start = "More photos would help: with" if verdict.holds else "More photos of this kind will hardly help: with"
+    start = {
+        True: "More photos would help: with",
+        False: "More photos of this kind will hardly help: with",
+        None: "Whether more photos would help is not certain: with",
+    }[verdict.holds]
     return (
         f"{start} twice as many ({trials.num_photos:,} more, every class alike, in new groups) accuracy would go from"
         f" {format_share(now['value'])} to {format_share(then['value'])} (probably {format_share(then['low'])} to"

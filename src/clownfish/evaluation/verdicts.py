@@ -21,7 +21,7 @@ _LEVEL = 0.01
 _MIN_GROUPS = 10
 """Fewer groups say nothing about a difference."""
 _OVERFITTING_MATTERS = 0.02
-_UNDERFITTING_MATTERS = 0.05
+_UNDERFITTING_MATTERS = 0.1
 """What a better penalty has to save to matter, relative to the cross-entropy of knowing nothing. More is asked of a
 weaker one, because the choice of the penalty leans to the strong side on purpose (the one-standard-error rule)."""
 _POINT = 0.01
@@ -204,9 +204,6 @@ def judge_fit(
     worse = trained if whole else converged
     under = compare_losses(worse, freer, own_groups, seed=seed) if len(freer) else None
     underfits = not overfits and under is not None and under.low > 0 and under.value > _UNDERFITTING_MATTERS * chance
-    if underfits and under is not None:  # probabilities alone can be set right by calibration
-        before = (out_of_fold.argmax(axis=1) == labels)[path.rows].mean() if whole else path.right[path.own].mean()
-        underfits = bool(path.right[under.candidate].mean() - before >= _POINT)
 
     accuracy = gap.details["accuracy"]["train"]
     unseen = float((out_of_fold.argmax(axis=1) == labels).mean())
@@ -309,24 +306,22 @@ def judge_amount(curve: LearningCurve | None, *, reason: str = "") -> Verdict:
             advice="Give each class at least ten groups (individuals, days or places).",
         )
     slope, low, high = curve.measure_slope()
-    limited = low > 0 and slope >= _POINT
     last = (
         f"the last doublings of the photos brought {_format_points(slope)} each (between"
         f" {_format_points(low, unit=False)} and {_format_points(high)})"
     )
+    if slope < _POINT:
+        holds: bool | None = False
+        sentence = f"More photos of this kind will hardly help: {last}."
+        advice = "Rather than more, take other photos: other places, days, light and cameras."
+    elif low > 0:
+        holds, sentence = True, f"More photos would still help: {last}."
+        advice = "Add photos, first of the classes that are confused."
+    else:
+        holds, sentence = None, f"Whether more photos would help is not certain: {last}."
+        advice = "Add some photos in new groups, and train again."
     return Verdict(
-        name="data_limited",
-        holds=limited,
-        value=slope,
-        low=low,
-        high=high,
-        p=None,
-        sentence=f"More photos would still help: {last}."
-        if limited
-        else f"More photos of this kind will hardly help: {last}.",
-        advice="Add photos, first of the classes that are confused."
-        if limited
-        else "Rather than more, take other photos: other places, days, light and cameras.",
+        name="data_limited", holds=holds, value=slope, low=low, high=high, p=None, sentence=sentence, advice=advice
     )
 
 

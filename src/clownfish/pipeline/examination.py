@@ -117,7 +117,7 @@ def _judge_amount(evidence: Evidence, learned: Verdict) -> tuple[Verdict, dict[s
     curve = None if trials is None else make_curve(trials, seed=seed)
     amount = judge_amount(curve, reason="there are too few groups for a learning curve")
     if trials is None or curve is None:
-        return amount, None, [amount.sentence]
+        return amount, None, []
     return amount, *describe_needs(trials, curve, amount, evidence.classes, seed=seed)
 
 
