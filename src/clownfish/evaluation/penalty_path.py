@@ -37,6 +37,8 @@ class PenaltyPath:
     """Cross-entropy of each photo, shape (num_penalties, num_rows)."""
     right: NDArray[np.bool_]
     """Shape (num_penalties, num_rows)."""
+    complete: bool
+    """All photos took part, with about all that is known of them; else the losses compare among themselves only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +100,7 @@ def follow_path(
         rows=rows,
         losses=-logs[:, np.arange(len(rows)), labels[rows]].astype(np.float64),
         right=logs.argmax(axis=2) == labels[rows],
+        complete=len(rows) == len(labels) and num_axes >= min(scores.shape[1], _MAX_AXES),
     )
 
 

@@ -189,7 +189,7 @@ def judge_fit(
     chance = _compute_entropy(labels)
     trained = compute_losses(labels, out_of_fold)[path.rows]
     # a path over a share of the photos is no match for a model that was trained on all of them
-    whole = len(path.rows) == len(labels)
+    whole = path.complete
     converged = path.losses[path.own]
     reference = np.minimum(trained.mean(), converged.mean()) if whole else converged.mean()
     better = trained if whole and trained.mean() < converged.mean() else converged
