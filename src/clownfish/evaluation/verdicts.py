@@ -306,11 +306,14 @@ def judge_amount(curve: LearningCurve | None, *, reason: str = "") -> Verdict:
             advice="Give each class at least ten groups (individuals, days or places).",
         )
     slope, low, high = curve.measure_slope()
+    twice = min(2 * curve.num_photos, curve.max_photos)
+    gain = curve.forecast_gain(twice)[0]
     last = (
         f"the last doublings of the photos brought {_format_points(slope)} each (between"
-        f" {_format_points(low, unit=False)} and {_format_points(high)})"
+        f" {_format_points(low, unit=False)} and {_format_points(high)}), and {twice:,} photos would bring about"
+        f" {_format_points(gain)}"
     )
-    if slope < _POINT:
+    if min(slope, gain) < _POINT:
         holds: bool | None = False
         sentence = f"More photos of this kind will hardly help: {last}."
         advice = "Rather than more, take other photos: other places, days, light and cameras."
