@@ -62,7 +62,8 @@ def validate_model(
     found = {}
     with progress.show_stage("Cross-validating", sum(int(own.max()) + 1 for own in folds.values())) as advance:
         for way, names in ways.items():
-            fitted = match_training(labels, names, folds[way], split.parts, seed=seed)
+            # a random split is what others report, with all that it trains on
+            fitted = None if way == "random" else match_training(labels, names, folds[way], split.parts, seed=seed)
             found[way] = cross_validate(photos, folds[way], config.training, training=fitted, on_fold=advance)
     return CrossValidation(
         folds=folds["grouped"],
