@@ -21,7 +21,16 @@ OPTIONS = {
     "train": {
         *("--out", "--config", "--photos", "--group-by", "--group-regex", "--min-photos", "--split", "--split-column"),
         *("--backbone", "--feature-set", "--weights", "--resize", "--augment", "--epochs", "--batch-size"),
-        *("--learning-rate", "--momentum", "--dropout-rate", "--weight-decay", "--patience", "--balance", "--seed"),
+        *(
+            "--learning-rate",
+            "--momentum",
+            "--dropout-rate",
+            "--weight-decay",
+            "--patience",
+            "--balance",
+            "--seed",
+            "--fast",
+        ),
         *("--json", "--quiet"),
     },
     "predict": {"--out", "--overwrite", "--photos", "--json", "--quiet"},

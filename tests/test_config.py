@@ -53,7 +53,7 @@ def test_every_option_is_in_the_round_trip() -> None:
     assert set(TrainConfig().flatten()) == {
         *("place", "folder", "group_by", "group_regex", "min_photos", "shares", "split_column", "backbone"),
         *("feature_set", "weights", "resize", "augment", "epochs", "batch_size", "learning_rate", "momentum"),
-        *("dropout_rate", "weight_decay", "patience", "balance", "seed"),
+        *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast"),
     }
 
 
@@ -65,6 +65,7 @@ def test_config_says_how_to_repeat_the_run() -> None:
         "[split]",
         "[features]",
         "[training]",
+        "[examination]",
     ]
 
 
@@ -130,7 +131,10 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
     [
         (b"epochs = ", "is not valid TOML: "),
         (b"\xff\xff", "is not valid TOML: "),
-        (b"[trainig]\nepochs = 3", "has an unknown table [trainig]. Known: photos, split, features, training."),
+        (
+            b"[trainig]\nepochs = 3",
+            "has an unknown table [trainig]. Known: photos, split, features, training, examination.",
+        ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
         (b"[training]\nepoch = 3", "There is no option 'epoch'. Did you mean 'epochs'?"),
     ],

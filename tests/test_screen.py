@@ -75,6 +75,16 @@ def test_groups_are_counted_beside_photos(facts: dict[str, Any]) -> None:
     assert found.startswith("between ") and "60 photos in 14 groups: too few for one number" in found
 
 
+def test_new_sites_are_told_from_those_it_has_seen(facts: dict[str, Any]) -> None:
+    facts["metrics"]["cross_validated"]["seen_groups"] = {"accuracy": {"value": 0.89, "low": 0.86, "high": 0.92}}
+    facts["options"]["group_by"] = "site"
+    lines = describe_run(**facts)
+    below = lines[[line.startswith("Cross-validated") for line in lines].index(True) + 1]
+    assert below.strip() == "that is for a new site; for new photos of one it has seen: 89 % right"
+    facts["options"]["group_by"] = "folder"
+    assert any("that is for a new group;" in line for line in describe_run(**facts))
+
+
 def test_random_split_is_shown_where_it_claims_too_much(facts: dict[str, Any]) -> None:
     part = facts["metrics"]["cross_validated"]
     part["random_split"] = {"accuracy": {"value": 0.9, "low": 0.85, "high": 0.95}}

@@ -63,6 +63,7 @@ def clownfish() -> None:
 @click.option("--patience", type=int, help="Stop after so many epochs clearly above the best. [default: 5]")
 @click.option("--balance", is_flag=True, default=None, help="Let every class count the same.")
 @click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
+@click.option("--fast", is_flag=True, default=None, help="Leave out what is slow, such as the learning curve.")
 @_json
 @_quiet
 def train(

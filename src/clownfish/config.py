@@ -59,6 +59,14 @@ class FeatureOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExaminationOptions:
+    """How closely the photos and the model are looked at after training."""
+
+    fast: bool = False
+    """Leave out what is slow, such as the learning curve."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """One training run."""
 
@@ -66,6 +74,7 @@ class TrainConfig:
     split: SplitOptions = field(default_factory=SplitOptions)
     features: FeatureOptions = field(default_factory=FeatureOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    examination: ExaminationOptions = field(default_factory=ExaminationOptions)
 
     def change(self, options: Mapping[str, Any]) -> Self:
         """Set options by their plain names, whatever section they are in.

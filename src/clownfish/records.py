@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,26 @@ class Inspection:
     """Why the photo is unusable, or what had to be converted; "" for an ordinary photo."""
     thumbnail: NDArray[np.uint8] | None = None
     """Grey levels of shape (32, 32), the whole photo squeezed to a square; None if unusable."""
+    colours: NDArray[np.uint8] | None = None
+    """RGB of shape (16, 16, 3), likewise."""
+    format: str = ""
+    """Pillow's name of the file's format, such as JPEG."""
+    num_bytes: int = 0
+    """Size of the file."""
+    mode: str = ""
+    """Pillow's name of the colours as stored, such as RGB, L, CMYK or I;16."""
+    camera: str = ""
+    """Make, model and serial number from EXIF, joined by spaces; "" where the photo does not tell."""
+    taken: str = ""
+    """Local time of exposure as ISO 8601, with milliseconds where known; "" where the photo does not tell."""
+    orientation: int = 1
+    """EXIF's number for how to turn the photo, 1 to 8; 1 for upright."""
+    sharpness: float = 0.0
+    """Variance of the Laplacian of the grey levels at a longest side of 128 pixels."""
+    brightness: float = 0.0
+    """Mean grey level, 0 to 255."""
+    contrast: float = 0.0
+    """Standard deviation of the grey levels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,11 +147,37 @@ class Photo:
     """SHA-256 of the file, hexadecimal; "" if it could not be read."""
     group: str
     """Name of the group; "" for an unusable photo."""
+    group_reason: str = ""
+    """Why it is in its group, such as "same bytes as cat/1.jpg"; "" for a photo that is alone in its group."""
+    name_mark: str = ""
+    """Marks of copying or altering in the file's name, such as "vertical-flip"; "" for an ordinary name."""
     width: int
     """Pixels, after EXIF rotation; 0 for an unusable photo."""
     height: int
     status: Literal["used", "unusable", "left out"]
     note: str
+
+
+LinkKind = Literal["bytes", "pixels", "looks", "part", "scene", "name", "moment", "user"]
+"""Why two photos belong together, the strongest reason first: the same file, the same pixels, the same picture, one is
+cut out of the other, the same scene, a name marked as a copy's, one camera within a minute, the user's word."""
+
+LINK_KINDS: tuple[LinkKind, ...] = get_args(LinkKind)
+COPY_KINDS: frozenset[LinkKind] = frozenset({"bytes", "pixels", "looks", "part"})
+"""Reasons that make one photo a copy of another."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """Two photos that belong together, and why."""
+
+    first: int
+    """Position of the photo; of a part, what is cut out; of a moment, the earlier one; of a name, the original."""
+    second: int
+    kind: LinkKind
+    relation: str = ""
+    """How the second differs: "mirrored", "flipped upside down", "turned by 180 degrees", "3 s", "site=A"; "" for
+    nothing known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +197,17 @@ class Catalog:
     """Pairs of copies of one picture that carry different labels."""
     notes: tuple[str, ...]
     """What the user should know: conflicts, copies, classes left out."""
+    inspections: tuple[Inspection, ...] = ()
+    """What decoding told, one a photo of `photos`; see `used_inspections`."""
+    links: tuple[Link, ...] = ()
+    """Pairs of positions in `photos` that belong together, among them every pair of copies that was found."""
+    reason_counts: Mapping[LinkKind, int] = field(default_factory=dict)
+    """By reason, how many photos it joins to a group; a photo with several reasons counts for the strongest."""
+
+    @property
+    def used_inspections(self) -> list[Inspection]:
+        """What decoding told of each used photo."""
+        return [self.inspections[position] for position in self.used]
 
     @property
     def groups(self) -> list[str]:

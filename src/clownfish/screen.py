@@ -49,6 +49,7 @@ def describe_run(
         lines.append(_line("Test", _describe_part(part)))
     lines += [
         _line("Cross-validated", f"{_describe_part(metrics['cross_validated'])}, {_count_folds(metrics)}"),
+        *_describe_seen_groups(metrics["cross_validated"], options),
         *_describe_leak(metrics["cross_validated"]),
         _line("Guessing", _describe_chance(metrics)),
         *_describe_confusions(metrics),
@@ -125,6 +126,16 @@ def _describe_part(part: Mapping[str, Any]) -> str:
     if num_groups < MIN_GROUPS:  # one number would be believed
         return f"between {low} and {high} right, {loss}, {counts}: too few for one number"
     return f"{_percent(accuracy['value'])} right ({low} to {high}), {loss}, {counts}"
+
+
+def _describe_seen_groups(cross_validated: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """The line above is for new groups of the user's; this one for those that were trained on."""
+    seen = cross_validated.get("seen_groups")
+    if seen is None:
+        return []
+    name = options["group_by"] if options["group_by"] not in ("", "folder") else "group"
+    share = _percent(seen["accuracy"]["value"])
+    return [_line("", f"that is for a new {name}; for new photos of one it has seen: {share} right")]
 
 
 def _describe_leak(cross_validated: Mapping[str, Any]) -> list[str]:

@@ -617,3 +617,33 @@ def test_special_files_are_refused_without_waiting(cli: Cli, tmp_path: Path) -> 
     assert "is neither a folder nor a CSV" in assert_refused(cli, tmp_path / "pipe.jpg")
     (tmp_path / "photos.xlsx").write_bytes(b"PK\3\4\0\0")
     assert "Save the table as CSV, with the columns file,label." in assert_refused(cli, tmp_path / "photos.xlsx")
+
+
+# ---- verdicts
+
+
+def test_verdicts_and_learning_curve_stand_in_the_metrics(digits_run: Run) -> None:
+    metrics = read_metrics(digits_run.path)
+    verdicts = {row["name"]: row for row in metrics["verdicts"]}
+    names = ["learned", "gap", "overfitting", "underfitting", "selection_optimism", "data_limited"]
+    assert list(verdicts) == names
+    for row in verdicts.values():
+        assert row["holds"] in (True, False, None)
+        assert row["sentence"].endswith(".") and row["advice"].endswith(".")
+        assert set(row["effect"]) == {"value", "low", "high"}
+    assert verdicts["learned"]["holds"]
+    assert verdicts["gap"]["accuracy"]["train"] == metrics["train"]["accuracy"]["value"]
+    assert verdicts["overfitting"]["sentence"] in metrics["messages"]
+    # six photos a class are too few for a curve
+    assert metrics["learning_curve"] is None
+    assert "too few groups for a learning curve" in verdicts["data_limited"]["sentence"]
+
+
+def test_photos_without_meaning_are_reported_as_not_learned(cli: Cli, insects: Path) -> None:
+    assert "no evidence that anything was learned" in read_messages(train(cli, insects))
+
+
+def test_fast_leaves_the_learning_curve_out(cli: Cli, digits: Path) -> None:
+    metrics = read_metrics(train(cli, digits, "--fast"))
+    assert metrics["learning_curve"] is None
+    assert "--fast leaves the learning curve out" in metrics["verdicts"][-1]["sentence"]

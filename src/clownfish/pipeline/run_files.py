@@ -30,6 +30,8 @@ from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
+from clownfish.pipeline.cross_validation import CrossValidation
+from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
@@ -56,12 +58,8 @@ class TrainingOutcome:
     trained: Trained
     probabilities: NDArray[np.float64]
     """Of the trained model, for every used photo: shape (num_used, num_classes)."""
-    out_of_fold: NDArray[np.float64]
-    """Of cross-validation, for every used photo: shape (num_used, num_classes)."""
-    out_of_random_fold: NDArray[np.float64] | None
-    """The same with photos dealt out one by one, whatever their groups: what others report. None if every photo
-    is a group of its own, or where it was skipped."""
-    num_folds: int
+    cross_validation: CrossValidation
+    examination: Examination
     cache: FeatureCache
 
 
@@ -152,37 +150,41 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "chance": describe_chance(labels, len(classes)),
         "per_class": describe_classes(labels[test], outcome.probabilities[test], groups[test].tolist(), classes),
         "confusion_matrix": test_confusions.tolist(),
+        **outcome.examination.metrics,
         "versions": _list_versions(),
     }
 
 
 def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
-    catalog, labels = outcome.catalog, outcome.catalog.labels
+    catalog, labels, validated = outcome.catalog, outcome.catalog.labels, outcome.cross_validation
+    groups, classes = catalog.groups, catalog.classes
+
+    def evaluate(probabilities: NDArray[np.float64]) -> dict[str, Any]:
+        return evaluate_part(labels, probabilities, groups, spread=MODEL_SPREAD)
+
     facts = {
-        **evaluate_part(labels, outcome.out_of_fold, catalog.groups, spread=MODEL_SPREAD),
-        "num_folds": outcome.num_folds,
-        "per_class": describe_classes(
-            labels, outcome.out_of_fold, catalog.groups, catalog.classes, spread=MODEL_SPREAD
-        ),
-        "confusion_matrix": count_confusions(labels, outcome.out_of_fold, len(catalog.classes)).tolist(),
+        **evaluate(validated.out_of_fold),
+        "num_folds": validated.num_folds,
+        "per_class": describe_classes(labels, validated.out_of_fold, groups, classes, spread=MODEL_SPREAD),
+        "confusion_matrix": count_confusions(labels, validated.out_of_fold, len(classes)).tolist(),
     }
-    if outcome.out_of_random_fold is not None:
-        random_split = evaluate_part(labels, outcome.out_of_random_fold, catalog.groups, spread=MODEL_SPREAD)
-        facts["random_split"] = {name: random_split[name] for name in ("accuracy", "balanced_accuracy")}
-        facts["leak"] = describe_leak(
-            labels,
-            outcome.out_of_fold,
-            outcome.out_of_random_fold,
-            catalog.groups,
-            seed=outcome.config.training.seed,
-        )
+    for name, probabilities in (
+        ("random_split", validated.of_random_folds),
+        ("seen_groups", validated.of_seen_groups),
+    ):
+        if probabilities is not None:
+            shares = evaluate(probabilities)
+            facts[name] = {measure: shares[measure] for measure in ("accuracy", "balanced_accuracy")}
+    if validated.of_random_folds is not None:
+        seed = outcome.config.training.seed
+        facts["leak"] = describe_leak(labels, validated.out_of_fold, validated.of_random_folds, groups, seed=seed)
     return facts
 
 
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
     scan, trained = outcome.scan, outcome.trained
-    messages = [*outcome.catalog.notes, *outcome.split.notes]
+    messages = [*outcome.catalog.notes, *outcome.split.notes, *outcome.examination.messages]
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
         examples = "; ".join(f"{photo.file}: {photo.note}" for photo in unusable[:2])
@@ -233,13 +235,14 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
 def _format_photos(outcome: TrainingOutcome) -> bytes:
     """One row a photo; the user's own columns behind ours."""
     parts = dict(zip(outcome.catalog.used.tolist(), outcome.split.parts, strict=True))
-    fixed = ["file", "label", "group", "split", "width", "height", "status", "note"]
+    fixed = ["file", "label", "group", "group_reason", "split", "width", "height", "status", "note"]
     further = outcome.scan.columns
     rows = [
         [
             photo.file,
             photo.label,
             photo.group,
+            photo.group_reason,
             parts.get(position, ""),
             photo.width or None,
             photo.height or None,

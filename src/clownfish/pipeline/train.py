@@ -13,18 +13,24 @@ from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import INSPECT_FUNCTION, extract_features, extract_views, keep_rows
+from clownfish.features.pictures import load_pictures
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.scan import Scan, scan_labelled_photos
+from clownfish.pipeline.cross_validation import validate_model
+from clownfish.pipeline.examination import AUDITS, Evidence, examine
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
-from clownfish.splits import Split, make_folds, match_training, parse_shares, split_photos, take_split
-from clownfish.training.cross_validation import cross_validate
+from clownfish.regression.rotation import rotate_features
+from clownfish.splits import Split, parse_shares, split_photos, take_split
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import train_head
+
+_MAX_AXES = 512
+"""Of the rotated features: the audits refit three times faster than with all of them, for little loss."""
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -69,7 +75,13 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
                 scan.photos, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
             )
     with log.time_stage("split"):
-        catalog = build_catalog(scan.photos, inspections, config.photos)
+        catalog = build_catalog(
+            scan.photos,
+            inspections,
+            config.photos,
+            features=features,
+            load_pictures=lambda places: load_pictures(places, cache),
+        )
         catalog, split = _split(catalog, config)
         _check_groups(catalog)
         features = keep_rows(features, catalog.feature_rows)
@@ -84,7 +96,23 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        out_of_fold, out_of_random_fold, num_folds = _cross_validate(photos, catalog, split, config, progress)
+        validated = validate_model(photos, catalog, split, config, progress)
+    probabilities = trained.head.predict_rows(features, photos.rows)
+    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS)) as advance:
+        evidence = Evidence(
+            catalog=catalog,
+            features=features,
+            rotation=rotate_features(features, parts=backbone.parts, max_axes=_MAX_AXES),
+            groups=np.unique(catalog.groups, return_inverse=True)[1].ravel(),
+            folds=validated.folds,
+            parts=np.array(split.parts),
+            probabilities=probabilities,
+            out_of_fold=validated.out_of_fold,
+            penalty=trained.weight_decay * len(training.rows),
+            seed=config.training.seed,
+            fast=config.examination.fast,
+        )
+        examination = examine(evidence, on_audit=advance)
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -94,10 +122,9 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         backbone=backbone,
         preprocessing=preprocessing,
         trained=trained,
-        probabilities=trained.head.predict_rows(features, photos.rows),
-        out_of_fold=out_of_fold,
-        out_of_random_fold=out_of_random_fold,
-        num_folds=num_folds,
+        probabilities=probabilities,
+        cross_validation=validated,
+        examination=examination,
         cache=cache,
     )
     metrics, files_to_write = make_run_files(outcome, log, helpers)
@@ -146,23 +173,6 @@ def _check_groups(catalog: Catalog) -> None:
                 " groups are needed, to test on what was not trained on. Give other groups, or none."
             ]
         )
-
-
-def _cross_validate(
-    photos: TrainingSet, catalog: Catalog, split: Split, config: TrainConfig, progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int]:
-    """With groups kept whole, and where there are groups also with photos dealt out one by one, for the difference."""
-    labels, seed = catalog.label_names, config.training.seed
-    alone = [str(number) for number in range(len(labels))]
-    ways = [catalog.groups] if len(set(catalog.groups)) == len(labels) else [catalog.groups, alone]
-    divisions = [make_folds(labels, groups, seed=seed) for groups in ways]
-    num_folds = [int(folds.max()) + 1 for folds in divisions]
-    found = []
-    with progress.show_stage("Cross-validating", sum(num_folds)) as advance:
-        for groups, folds in zip(ways, divisions, strict=True):
-            fitted = match_training(labels, groups, folds, split.parts, seed=seed)
-            found.append(cross_validate(photos, folds, config.training, training=fitted, on_fold=advance))
-    return found[0], found[1] if len(found) > 1 else None, num_folds[0]
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
