@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.hidden_classes import HiddenClassProblem, hide_classes
 from clownfish.records import Catalog
 from clownfish.regression.rotation import Rotation
 
@@ -36,6 +37,10 @@ class Evidence:
     """Of cross-validation, shape (num_photos, num_classes)."""
     penalty: float
     """The L2 penalty that the model was trained with, relative to the sum of the losses (scikit-learn's 1 / C)."""
+    temperature: float = 1.0
+    """What the logits of the trained model were divided by."""
+    near_weight: float = 0.5
+    """Of the largest probability in the statistic that tells unknown things."""
     seed: int
     fast: bool
     """Skip what is slow."""
@@ -70,5 +75,26 @@ def examine(evidence: Evidence) -> Examination:
     Returns:
         Their results.
     """
-    del evidence
-    return Examination()
+    metrics: dict[str, Any] = {}
+    if not evidence.fast:
+        metrics["hidden_classes"] = _hide_classes(evidence)
+    return Examination(metrics=metrics)
+
+
+def _hide_classes(evidence: Evidence) -> dict[str, Any]:
+    """Of each class, how many photos would be noticed as unknown if the model had never seen it."""
+    problem = HiddenClassProblem(
+        features=evidence.features,
+        scores=evidence.rotation.scores,
+        labels=evidence.labels,
+        groups=evidence.groups,
+        folds=evidence.folds,
+        penalty=evidence.penalty,
+        temperature=evidence.temperature,
+    )
+    rows = hide_classes(problem, evidence.classes, evidence.near_weight)
+    return {
+        "per_class": rows,
+        "caught": float(np.mean([row["caught"]["value"] for row in rows])) if rows else None,
+        "auroc": float(np.mean([row["auroc"] for row in rows])) if rows else None,
+    }

@@ -21,6 +21,8 @@ from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
+from clownfish.pipeline.answering import Answers
+from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
@@ -45,12 +47,21 @@ class TrainingOutcome:
     backbone: Backbone
     preprocessing: Preprocessing
     trained: Trained
-    probabilities: NDArray[np.float64]
-    """Of the trained model, for every used photo: shape (num_used, num_classes)."""
-    out_of_fold: NDArray[np.float64]
-    """Of cross-validation, for every used photo: shape (num_used, num_classes)."""
+    """With the temperature folded into its head."""
+    answers: Answers
+    examination: Examination
     num_folds: int
     cache: FeatureCache
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of the trained model, for every used photo: shape (num_used, num_classes)."""
+        return self.answers.probabilities
+
+    @property
+    def out_of_fold(self) -> NDArray[np.float64]:
+        """Of cross-validation, calibrated, for every used photo: shape (num_used, num_classes)."""
+        return self.answers.out_of_fold
 
 
 def make_run_files(outcome: TrainingOutcome, log: RunLog) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -136,6 +147,8 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "chance": describe_chance(labels, num_classes),
         "per_class": describe_classes(test_confusions, classes),
         "confusion_matrix": test_confusions.tolist(),
+        **outcome.answers.metrics,
+        **outcome.examination.metrics,
         "versions": _list_versions(),
     }
 
@@ -143,7 +156,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
     scan, trained = outcome.scan, outcome.trained
-    messages = [*outcome.catalog.notes, *outcome.split.notes]
+    messages = [*outcome.examination.messages, *outcome.catalog.notes, *outcome.split.notes]
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
         examples = "; ".join(f"{photo.file}: {photo.note}" for photo in unusable[:2])
@@ -153,6 +166,7 @@ def list_messages(outcome: TrainingOutcome) -> list[str]:
         messages.append(f"Folders without photos, which are no classes: {', '.join(scan.empty_classes[:5])}.")
     if scan.num_repeated:
         messages.append(f"Rows of the CSV that name a file again: {scan.num_repeated}. The first row of a file counts.")
+    messages += outcome.answers.messages
     asked = outcome.config.training.learning_rate
     if asked != TrainingOptions().learning_rate and trained.learning_rate < asked:
         messages.append(
@@ -181,6 +195,7 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
         version=version("clownfish"),
         licence=BACKBONES[outcome.backbone.name].licence,
         training_photos=training_photos,
+        properties=outcome.answers.properties,
         further={
             "num_photos": metrics["num_photos"],
             "num_groups": metrics["num_groups"],
@@ -188,7 +203,7 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
             "cross_validated_accuracy": metrics["cross_validated"]["accuracy"],
         },
     )
-    return build_model(outcome.backbone, outcome.trained.head, description)
+    return build_model(outcome.backbone, outcome.trained.head, description, outcome.answers.embedding)
 
 
 def _format_photos(outcome: TrainingOutcome) -> bytes:
@@ -227,7 +242,8 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
             label = int(catalog.labels[row])
             file = catalog.photos[catalog.used[row]].file
             cells = [file, part, catalog.classes[label], catalog.classes[predicted], float(probabilities[predicted])]
-            rows.append([*cells, predicted == label, True, *map(float, probabilities)])
+            answered = outcome.answers.statuses[row] == "ok"
+            rows.append([*cells, predicted == label, answered, *map(float, probabilities)])
     return format_table([*fixed, *name_columns(catalog.classes, fixed)], rows)
 
 

@@ -16,15 +16,18 @@ from clownfish.files import check_free, find_free_folder, write_folder, write_nu
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.scan import Scan, scan_labelled_photos
+from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
+from clownfish.pipeline.examination import Evidence, examine
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog, Part, Photo, PhotoFile
+from clownfish.regression.rotation import rotate_features
 from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
 from clownfish.training.cross_validation import cross_validate
 from clownfish.training.descent import TrainingSet
-from clownfish.training.selection import train_head
+from clownfish.training.selection import Trained, train_head
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -61,6 +64,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         catalog = build_catalog(scan.photos, inspections, config.photos)
         catalog, split = _split(catalog, config)
         _check_groups(catalog)
+        unknown_features = features[catalog.unknown_rows]
         features = keep_rows(features, catalog.feature_rows)
     views = None
     if config.features.augment:
@@ -76,6 +80,26 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         folds = make_folds(catalog.label_names, catalog.groups, seed=config.training.seed)
         with progress.show_stage("Cross-validating", int(folds.max()) + 1) as advance:
             out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
+    with log.time_stage("answers"):
+        answers = fit_answers(
+            AnswersProblem(
+                classes=catalog.classes,
+                features=features,
+                labels=catalog.labels,
+                groups=np.array(catalog.groups),
+                folds=folds,
+                parts=np.array(split.parts),
+                out_of_fold=out_of_fold,
+                head=trained.head,
+                unknown_features=unknown_features,
+                unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
+                max_error=config.answering.max_error,
+                seed=config.training.seed,
+            )
+        )
+        trained = replace(trained, head=answers.head)
+    with log.time_stage("examine"):
+        examination = examine(_gather_evidence(catalog, split, features, folds, trained, answers, config))
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -85,8 +109,8 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         backbone=backbone,
         preprocessing=preprocessing,
         trained=trained,
-        probabilities=trained.head.predict_rows(features, photos.rows),
-        out_of_fold=out_of_fold,
+        answers=answers,
+        examination=examination,
         num_folds=int(folds.max()) + 1,
         cache=cache,
     )
@@ -94,6 +118,32 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
+
+
+def _gather_evidence(
+    catalog: Catalog,
+    split: Split,
+    features: NDArray[np.float32],
+    folds: NDArray[np.int64],
+    trained: Trained,
+    answers: Answers,
+    config: TrainConfig,
+) -> Evidence:
+    return Evidence(
+        catalog=catalog,
+        features=features,
+        rotation=rotate_features(features),
+        groups=np.unique(np.array(catalog.groups), return_inverse=True)[1],
+        folds=folds,
+        parts=np.array(split.parts),
+        probabilities=answers.probabilities,
+        out_of_fold=answers.out_of_fold,
+        penalty=max(trained.weight_decay * split.parts.count("train"), 1e-3),
+        temperature=answers.temperature,
+        near_weight=answers.metrics["unknowns"]["near_weight"],
+        seed=config.training.seed,
+        fast=False,
+    )
 
 
 def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
