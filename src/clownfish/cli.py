@@ -17,6 +17,7 @@ import click
 from clownfish.errors import ClownfishError
 
 if TYPE_CHECKING:
+    from clownfish.prediction.table import TableSummary
     from clownfish.progress import Progress
 
 EXIT_ERROR = 2
@@ -111,7 +112,8 @@ def predict(
 ) -> None:
     """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx or a run folder).
 
-    An answer is "ok", "unsure" (such answers are wrong too often) or "unlike anything seen" (perhaps none of the classes).
+    An answer is "ok", "unsure" (such answers are wrong too often) or "unlike anything seen" (perhaps no
+    class).
     An interrupted table is continued when the same command is given again.
     """
     from clownfish.photos.scan import is_single_photo
@@ -138,24 +140,7 @@ def predict(
         on_row=handle_row,
         progress=_choose_progress(quiet or as_json),
     )
-    if as_json:
-        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
-        facts |= {"unsure": summary.num_unsure, "unlike": summary.num_unlike}
-        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
-    elif not quiet:
-        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
-        _print(
-            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
-        )
-        for label, count in summary.counts.most_common():
-            _print(f"{count:>8}  {label}")
-        if summary.num_unsure:
-            _print(f"{summary.num_unsure:>8}  unsure: such answers are wrong too often (see --max-error)")
-        if summary.num_unlike:
-            _print(f"{summary.num_unlike:>8}  unlike anything seen: perhaps none of the classes")
-        for line in unusable:
-            _print(f"          {line}")
-        _print(f"Table: {path}")
+    _report_table(summary, path, unusable, as_json=as_json, quiet=quiet)
     if summary.num_unusable:
         sys.exit(EXIT_SOME_UNUSABLE)
 
@@ -305,7 +290,7 @@ def _predict_one(model: str, photo: str, *, max_error: str | None, as_json: bool
 
     prediction = predict_one(model, photo, max_error=max_error)
     if as_json:
-        facts = {"file": photo, "label": prediction.label, "status": prediction.status}
+        facts: dict[str, Any] = {"file": photo, "label": prediction.label, "status": prediction.status}
         facts |= {"candidates": prediction.candidates, "probabilities": dict(prediction.probabilities)}
         _print(json.dumps(facts))
     elif not quiet:
@@ -317,6 +302,27 @@ def _predict_one(model: str, photo: str, *, max_error: str | None, as_json: bool
             _print(f"{prediction.status}: perhaps none of the classes")
         if len(prediction.candidates) > 1:
             _print(f"possible: {', '.join(prediction.candidates)}")
+
+
+def _report_table(summary: "TableSummary", path: Path, unusable: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
+        facts |= {"unsure": summary.num_unsure, "unlike": summary.num_unlike}
+        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
+    elif not quiet:
+        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
+        _print(
+            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
+        )
+        for label, count in summary.counts.most_common():
+            _print(f"{count:>8}  {label}")
+        if summary.num_unsure:
+            _print(f"{summary.num_unsure:>8}  unsure: such answers are wrong too often (see --max-error)")
+        if summary.num_unlike:
+            _print(f"{summary.num_unlike:>8}  unlike anything seen: perhaps none of the classes")
+        for line in unusable:
+            _print(f"          {line}")
+        _print(f"Table: {path}")
 
 
 def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bool) -> None:

@@ -61,9 +61,7 @@ def read_risk_curve(content: dict[str, Any]) -> RiskCurve:
     Returns:
         The curve.
     """
-    thresholds, answered, wrong = (
-        np.array(content[name], np.float64) for name in ("thresholds", "answered", "wrong")
-    )
+    thresholds, answered, wrong = (np.array(content[name], np.float64) for name in ("thresholds", "answered", "wrong"))
     return RiskCurve(thresholds=thresholds, answered=answered, wrong=wrong)
 
 

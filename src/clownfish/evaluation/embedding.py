@@ -101,4 +101,5 @@ def shrink_covariance(residuals: NDArray[np.floating[Any]]) -> NDArray[np.float6
     noise = float(((own**2).sum(axis=1) ** 2).mean() - (sample**2).sum()) / num_photos
     share = 1.0 if spread <= 0 else min(max(noise, 0.0) / spread, 1.0)
     # a floor, for classes whose photos are all the same
-    return (1 - share) * sample + (share * scale + 1e-6 * scale + 1e-12) * np.eye(num_axes)
+    shrunk: NDArray[np.float64] = (1 - share) * sample + (share * scale + 1e-6 * scale + 1e-12) * np.eye(num_axes)
+    return shrunk

@@ -79,9 +79,7 @@ def _drop_label(labels: NDArray[np.int64], hidden: int) -> NDArray[np.int64]:
     return labels - (labels >= max(hidden, 1))
 
 
-def _fit_layers(
-    problem: HiddenClassProblem, hidden: list[int], folds: NDArray[np.int64], num_classes: int
-) -> Layers:
+def _fit_layers(problem: HiddenClassProblem, hidden: list[int], folds: NDArray[np.int64], num_classes: int) -> Layers:
     tasks = [(number, fold) for number in hidden for fold in folds]
     weights = np.stack([(problem.labels != number) & (problem.folds != fold) for number, fold in tasks])
     labels = np.stack([_drop_label(problem.labels, number) for number, _ in tasks])
@@ -122,9 +120,7 @@ def _score(
 ) -> NDArray[np.float64]:
     logarithms = layer.predict_log_probabilities(problem.scores[rows])[0].astype(np.float64)
     probabilities = apply_temperature(np.exp(logarithms), problem.temperature)
-    return np.stack(
-        compute_scores(probabilities, fitted.embedding.apply(problem.features[rows]), fitted.class_means)
-    )
+    return np.stack(compute_scores(probabilities, fitted.embedding.apply(problem.features[rows]), fitted.class_means))
 
 
 def compute_auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:

@@ -16,8 +16,8 @@ MIN_GROUPS = 39
 """Twice what a limit at 5 % needs to exist; below, it is set by the one or two strangest photos."""
 MIN_UNKNOWN_GROUPS = 20
 """Other things, below which the weight of `near` is not adjusted to them."""
-DEFAULT_NEAR_WEIGHT = 0.5
-NEAR_WEIGHTS = (0.5, 0.0, 0.25, 0.75, 1.0)
+DEFAULT_NEAR_WEIGHT = 1 / 3
+NEAR_WEIGHTS = (DEFAULT_NEAR_WEIGHT, 0.0, 0.2, 0.5, 0.75, 1.0)
 _NUM_KNOTS = 50
 _TAIL_SHARE = 0.2
 _DIGITS = 6

@@ -101,9 +101,7 @@ def _add_embedding(graph: onnx.GraphProto, embedding: Embedding) -> None:
         "whitening": embedding.whitening,
         "tiny": np.array([1e-6], np.float32),
     }
-    graph.initializer.extend(
-        [numpy_helper.from_array(values, f"embedding.{name}") for name, values in weights.items()]
-    )
+    graph.initializer.extend([numpy_helper.from_array(values, f"embedding.{name}") for name, values in weights.items()])
     nodes = (
         ("Sub", ("features", "embedding.mean"), "embedding.centred"),
         ("Mul", ("embedding.centred", "embedding.inverse_deviation"), "embedding.standardised"),

@@ -118,8 +118,8 @@ def _find_no_class(labels: list[str], place: Path) -> list[str]:
     if labels:
         return []
     return [
-        f"All photos in {place} are in {UNKNOWN_LABEL!r}, which is for other things and no class. Put the photos of each"
-        " class into a folder of its own, beside it."
+        f"All photos in {place} are in {UNKNOWN_LABEL!r}, which is for other things and no class. Put the photos of"
+        " each class into a folder of its own, beside it."
     ]
 
 

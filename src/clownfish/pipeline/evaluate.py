@@ -73,7 +73,8 @@ def evaluate_classifier(
                 f" the model knows {', '.join(classifier.classes[:10])}."
             ]
         )
-    answers, foreign_answers = [], []
+    answers: list[Answer] = []
+    foreign_answers: list[Answer] = []
     with (progress or NoProgress()).show_stage("Classifying", len(known) + len(foreign)) as advance:
         for answer in predict_photos(classifier, chain(known, foreign)):
             (answers if len(answers) < len(known) else foreign_answers).append(answer)

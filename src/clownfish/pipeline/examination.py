@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.hidden_classes import HiddenClassProblem, hide_classes
+from clownfish.evaluation.unknowns import DEFAULT_NEAR_WEIGHT
 from clownfish.records import Catalog
 from clownfish.regression.rotation import Rotation
 
@@ -39,7 +40,7 @@ class Evidence:
     """The L2 penalty that the model was trained with, relative to the sum of the losses (scikit-learn's 1 / C)."""
     temperature: float = 1.0
     """What the logits of the trained model were divided by."""
-    near_weight: float = 0.5
+    near_weight: float = DEFAULT_NEAR_WEIGHT
     """Of the largest probability in the statistic that tells unknown things."""
     seed: int
     fast: bool

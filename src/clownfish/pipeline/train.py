@@ -82,23 +82,10 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
             out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
     with log.time_stage("answers"):
         answers = fit_answers(
-            AnswersProblem(
-                classes=catalog.classes,
-                features=features,
-                labels=catalog.labels,
-                groups=np.array(catalog.groups),
-                folds=folds,
-                parts=np.array(split.parts),
-                out_of_fold=out_of_fold,
-                head=trained.head,
-                unknown_features=unknown_features,
-                unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
-                max_error=config.answering.max_error,
-                seed=config.training.seed,
-            )
+            _pose_answers(catalog, split, features, unknown_features, folds, out_of_fold, trained, config)
         )
         trained = replace(trained, head=answers.head)
-    with log.time_stage("examine"):
+    with log.time_stage("examine"), progress.show_stage("Examining", None):
         examination = examine(_gather_evidence(catalog, split, features, folds, trained, answers, config))
     outcome = TrainingOutcome(
         name=folder.name,
@@ -118,6 +105,32 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
+
+
+def _pose_answers(
+    catalog: Catalog,
+    split: Split,
+    features: NDArray[np.float32],
+    unknown_features: NDArray[np.float32],
+    folds: NDArray[np.int64],
+    out_of_fold: NDArray[np.float64],
+    trained: Trained,
+    config: TrainConfig,
+) -> AnswersProblem:
+    return AnswersProblem(
+        classes=catalog.classes,
+        features=features,
+        labels=catalog.labels,
+        groups=np.array(catalog.groups),
+        folds=folds,
+        parts=np.array(split.parts),
+        out_of_fold=out_of_fold,
+        head=trained.head,
+        unknown_features=unknown_features,
+        unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
+        max_error=config.answering.max_error,
+        seed=config.training.seed,
+    )
 
 
 def _gather_evidence(
