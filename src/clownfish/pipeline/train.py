@@ -22,7 +22,7 @@ from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 from clownfish.progress import NoProgress, Progress
-from clownfish.records import Catalog, Part, Photo, PhotoFile
+from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
 from clownfish.regression.rotation import rotate_features
 from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
 from clownfish.training.cross_validation import cross_validate
@@ -66,12 +66,11 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         _check_groups(catalog)
         unknown_features = features[catalog.unknown_rows]
         features = keep_rows(features, catalog.feature_rows)
-    views = None
-    if config.features.augment:
-        files = [_find_file(catalog.photos[position]) for position in catalog.used]
-        num_views = len(files) * len(AUGMENTED_VIEWS)
-        with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
-            views = extract_views(files, features, backbone, preprocessing, cache, on_photo=advance)
+    views = (
+        _extract_views(catalog, features, backbone, preprocessing, cache, log, progress)
+        if config.features.augment
+        else None
+    )
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
         photos = _make_training_set(catalog, features, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
@@ -105,6 +104,21 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
+
+
+def _extract_views(
+    catalog: Catalog,
+    features: NDArray[np.float32],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    cache: FeatureCache,
+    log: RunLog,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    files = [_find_file(catalog.photos[position]) for position in catalog.used]
+    num_views = len(files) * len(AUGMENTED_VIEWS)
+    with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
+        return extract_views(files, features, backbone, preprocessing, cache, on_photo=advance)
 
 
 def _pose_answers(
