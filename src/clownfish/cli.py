@@ -63,7 +63,7 @@ def clownfish() -> None:
 @click.option("--weight-decay", type=float, help="L2 penalty. [default: chosen on validation photos]")
 @click.option("--patience", type=int, help="Stop after so many epochs clearly above the best. [default: 5]")
 @click.option("--balance", is_flag=True, default=None, help="Let every class count the same.")
-@click.option("--max-error", help="Wrong answers that you accept; less certain ones are 'unsure'. [default: 5%]")
+@click.option("--max-error", help="Share of wrong answers to accept; less certain photos are unsure. [default: 0.05]")
 @click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
 @_json
 @_quiet
