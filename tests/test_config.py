@@ -141,7 +141,10 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
     [
         (b"epochs = ", "is not valid TOML: "),
         (b"\xff\xff", "is not valid TOML: "),
-        (b"[trainig]\nepochs = 3", "has an unknown table [trainig]. Known: photos, split, features, training, answering."),
+        (
+            b"[trainig]\nepochs = 3",
+            "has an unknown table [trainig]. Known: photos, split, features, training, answering.",
+        ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
         (b"[training]\nepoch = 3", "There is no option 'epoch'. Did you mean 'epochs'?"),
     ],

@@ -86,9 +86,7 @@ def test_calibration_error_is_freed_of_its_bias() -> None:
     right = random.random(certainty.shape) < certainty
     squares = [compute_calibration_error(*pair) ** 2 for pair in zip(certainty, right, strict=True)]
     assert np.mean(squares) < 0.0025  # without the correction 10 bins x 0.19 / 20 photos each: 0.009
-    shifted = [
-        compute_calibration_error(own, random.random(200) < own - 0.2) for own in certainty
-    ]
+    shifted = [compute_calibration_error(own, random.random(200) < own - 0.2) for own in certainty]
     assert np.mean(shifted) == pytest.approx(0.2, abs=0.01)
 
 

@@ -21,7 +21,16 @@ def test_folder_becomes_a_table_in_order(cli: Cli, digits_run: Run, digits: Path
     assert (result.code, result.err) == (0, "")
     rows = read_table(Path("predictions.csv"))
     classes = digits_run.metrics["classes"]
-    assert list(rows[0]) == ["file", "label", "probability", "second", "second_probability", "status", "candidates", *classes]
+    assert list(rows[0]) == [
+        "file",
+        "label",
+        "probability",
+        "second",
+        "second_probability",
+        "status",
+        "candidates",
+        *classes,
+    ]
     assert [row["file"] for row in rows] == [
         path.relative_to(digits).as_posix() for path in sorted(digits.glob("*/*.png"))
     ]
