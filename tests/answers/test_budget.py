@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ def make_curve() -> RiskCurve:
         thresholds=np.linspace(1.0, 0.1, 10),
         answered=np.arange(10, 110, 10.0),
         wrong=np.array([0, 0, 0, 0, 0, 0, 0, 1, 3, 9.0]),
+        expected=np.zeros(10),
     )
 
 
@@ -23,8 +26,13 @@ def test_threshold_is_the_lowest_within_the_corrected_budget() -> None:
     assert curve.find_smallest_budget() == pytest.approx(1 / 71)
 
 
+def test_errors_that_were_only_expected_count_too() -> None:
+    curve = replace(make_curve(), expected=np.array([0, 0, 0, 0, 0, 0, 0, 1, 4, 9.0]))
+    assert curve.find_threshold(0.05) == pytest.approx(0.3)
+
+
 def test_curve_reads_back_as_written() -> None:
     curve = make_curve()
     again = read_risk_curve(curve.to_json())
-    for name in ("thresholds", "answered", "wrong"):
+    for name in ("thresholds", "answered", "wrong", "expected"):
         np.testing.assert_array_equal(getattr(again, name), getattr(curve, name))

@@ -23,7 +23,12 @@ def make_rules() -> AnswerRules:
         near_weight=0.5,
         threshold=6.0,
     )
-    curve = RiskCurve(thresholds=np.array([0.9, 0.6]), answered=np.array([50.0, 100.0]), wrong=np.array([0.0, 9.0]))
+    curve = RiskCurve(
+        thresholds=np.array([0.9, 0.6]),
+        answered=np.array([50.0, 100.0]),
+        wrong=np.array([0.0, 9.0]),
+        expected=np.array([0.0, 9.0]),
+    )
     return AnswerRules(max_error=0.05, curve=curve, set_thresholds=np.array([0.3, 0.45]), novelty=novelty)
 
 

@@ -18,6 +18,7 @@ def test_curve_counts_groups_and_keeps_equal_certainties_together() -> None:
     np.testing.assert_allclose(curve.thresholds, [0.9, 0.8, 0.7])
     np.testing.assert_allclose(curve.answered, [2, 2.5, 3])
     np.testing.assert_allclose(curve.wrong, [1, 1.5, 1.5])
+    np.testing.assert_allclose(curve.expected, [0.2, 0.3, 0.45])
 
 
 def test_budget_is_kept_on_photos_that_are_new() -> None:

@@ -28,7 +28,9 @@ def make_risk_curve(probabilities: NDArray[np.float64], labels: NDArray[np.int64
     weights = weigh_by_group(groups)
     order = np.argsort(-certainty, kind="stable")
     thresholds = certainty[order]
-    answered, wrongly = np.cumsum(weights[order]), np.cumsum((weights * wrong)[order])
+    answered, wrongly, expected = (
+        np.cumsum((weights * share)[order]) for share in (np.ones(len(wrong)), wrong, 1 - certainty)
+    )
     ends = np.flatnonzero(np.append(thresholds[1:] < thresholds[:-1], True))  # equal certainties stand or fall together
     if len(ends) > _MAX_POINTS:
         ends = ends[np.linspace(0, len(ends) - 1, _MAX_POINTS).round().astype(np.int64)]
@@ -37,6 +39,7 @@ def make_risk_curve(probabilities: NDArray[np.float64], labels: NDArray[np.int64
         thresholds=np.floor(thresholds[ends] * 1e6) / 1e6,
         answered=answered[ends].round(4),
         wrong=wrongly[ends].round(4),
+        expected=expected[ends].round(4),
     )
 
 

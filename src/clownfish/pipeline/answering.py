@@ -30,7 +30,7 @@ from clownfish.evaluation.unknowns import (
 )
 from clownfish.records import Embedding, Head
 
-_METHOD = "lowest certainty with (wrong + 1) / (answered + 1) <= max_error, groups of out-of-fold photos"
+_METHOD = "lowest certainty with (max(wrong, expected) + 1) / (answered + 1) <= max_error; groups, out-of-fold"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
