@@ -65,12 +65,14 @@ def main() -> None:
         some = values["answered_groups"] > 0
         errors = values["wrong_groups"][some] / values["answered_groups"][some]
         pooled = values["wrong_groups"].sum() / max(values["answered_groups"].sum(), 1e-9)
-        spread = float(errors.std(ddof=1)) / len(errors) ** 0.5 if len(errors) > 1 else float("nan")
+        spread = float(errors.std(ddof=1)) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
+        kept = f"{pooled:.1%} (sd of a draw {errors.std():.1%})" if len(errors) else "none is answered"
+        of_draws = f"{errors.mean():.1%} +- {spread:.1%}" if len(errors) else "none is answered"
         print_table(
             f"{photos.name}, {num_per_class} photos a class, {options.draws} draws",
             [
-                ("errors among answered", f"{pooled:.1%} (sd of a draw {errors.std():.1%})", "<= 5 % + sampling error"),
-                ("mean of draws, standard error", f"{errors.mean():.1%} +- {spread:.1%}", "<= 5 % + sampling error"),
+                ("errors among answered", kept, "<= 5 % + sampling error"),
+                ("mean of draws, standard error", of_draws, "<= 5 % + sampling error"),
                 ("answered", f"{mean['answered']:.0%}, budget kept in {some.mean():.0%}", ""),
                 (
                     "error at 80 % answered",
