@@ -263,7 +263,7 @@ def test_memory_running_out_anywhere_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_ordinary_photo_has_no_note() -> None:
     photo = decode(SAMPLE_FILES["png"], expected_format=".png")
     assert photo.note == "" and (photo.width, photo.height) == (60, 40)
-    assert photo.pixels.shape == (32, 32, 3) and photo.thumbnail.shape == (32, 32)
+    assert photo.pixels.shape == (32, 32, 3) and photo.looks.thumbnail.shape == (32, 32)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,9 @@ def test_every_orientation_is_turned_upright(kind: str, orientation: int) -> Non
     upright = decode(encode(PHOTO))
     assert (photo.width, photo.height) == (60, 40)
     assert photo.pixel_hash == upright.pixel_hash
-    assert np.array_equal(photo.pixels, upright.pixels) and np.array_equal(photo.thumbnail, upright.thumbnail)
+    assert np.array_equal(photo.pixels, upright.pixels) and np.array_equal(
+        photo.looks.thumbnail, upright.looks.thumbnail
+    )
     assert photo.note == ""
 
 
@@ -525,6 +527,7 @@ def test_heic_is_not_turned_a_second_time(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "pi_heif", library)
     photo = decode(HEIC, expected_format=".heic")
     assert (photo.width, photo.height, photo.note) == (60, 40, "")
+    assert (photo.facts.format, photo.facts.orientation) == ("HEIF", 6)
     assert np.array_equal(photo.pixels, decode(encode(PHOTO)).pixels)
 
 
@@ -606,7 +609,7 @@ def test_cropped_view_lies_inside_the_photo() -> None:
 
 def test_view_does_not_change_what_is_known_of_the_photo() -> None:
     whole, crop = decode(encode(PHOTO)), decode(encode(PHOTO), view="mirrored_crop")
-    assert whole.pixel_hash == crop.pixel_hash and np.array_equal(whole.thumbnail, crop.thumbnail)
+    assert whole.pixel_hash == crop.pixel_hash and np.array_equal(whole.looks.thumbnail, crop.looks.thumbnail)
 
 
 def test_preprocessing_key_tells_every_setting_apart() -> None:

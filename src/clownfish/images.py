@@ -8,7 +8,7 @@ a progressive JPEG may ask for; time and memory are bounded by the process it ru
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from clownfish.errors import UnusablePhotoError
+from clownfish.photo_facts import HEIF_EXIF, FileFacts, Looks, measure_looks, read_file_facts
 
 Resize = Literal["stretch", "crop", "pad"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
@@ -29,7 +30,6 @@ PHOTO_EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .tif .tiff .webp .bmp .
 
 MAX_FILE_BYTES = 1_000_000_000
 """A larger file is no photo."""
-THUMBNAIL_SIZE = 32
 PREVIEW_SIZE = 160
 """Longest side of the pictures in a report, pixels."""
 MAX_JPEG_PIXELS = 178_000_000
@@ -55,7 +55,7 @@ _QUARTER_TURNS = (5, 6, 7, 8)
 _CROP_SHARE = 0.8
 _HASH_CHUNK_PIXELS = 4_000_000
 _TOO_MUCH_MEMORY = "decoding needs more memory than is allowed"
-_DECODER_VERSION = 1
+_DECODER_VERSION = 2
 """Raise it whenever the pixels or the inspection of any photo change: it is part of every cache key."""
 
 
@@ -79,8 +79,11 @@ class DecodedPhoto:
 
     pixels: NDArray[np.uint8]
     """Shape (size, size, 3), RGB."""
-    thumbnail: NDArray[np.uint8]
-    """Shape (32, 32), grey; the whole photo, whatever the preprocessing."""
+    looks: Looks
+    """Of the whole photo, whatever the preprocessing."""
+    facts: FileFacts
+    num_bytes: int
+    """Size of the file."""
     pixel_hash: str
     width: int
     """Pixels, after EXIF rotation."""
@@ -133,7 +136,7 @@ def decode_photo(
         expected_format: the file name's ending (".jpg"); a different content is noted, not refused.
 
     Returns:
-        Pixels, thumbnail, hash, size and notes.
+        Pixels, small copies, hash, size, what the file tells, and notes.
 
     Raises:
         UnusablePhotoError: the bytes are no photo, are damaged, or ask for too much work.
@@ -151,15 +154,17 @@ def _decode_upright(data: bytes, preprocessing: Preprocessing, view: View, expec
         _note_format(image, expected_format, notes)
     # measured before EXIF rotation and reduction by draft()
     width, height = image.info["clownfish_size"]
+    facts: FileFacts = image.info["clownfish_facts"]
     upright, is_turned = _rotate_upright(image)
     if is_turned:
         width, height = height, width
     rgb = convert_to_rgb(upright, notes)
     pixel_hash = _hash_pixels(rgb, width, height)
-    thumbnail = rgb.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
     return DecodedPhoto(
         pixels=prepare_pixels(rgb, preprocessing, view=view, seed=pixel_hash),
-        thumbnail=np.asarray(thumbnail),
+        looks=measure_looks(rgb),
+        facts=facts,
+        num_bytes=len(data),
         pixel_hash=pixel_hash,
         width=width,
         height=height,
@@ -180,7 +185,7 @@ def decode_file(
 
     Returns:
         "hash" (SHA-256, hexadecimal; "" if the file could not be read), and then one of: "known"; "note" alone
-        if the photo is unusable; "note", "pixel_hash", "width", "height", "thumbnail" and "pixels".
+        if the photo is unusable; "pixels", "picture" (shape (64, 64), grey), and the fields of `Inspection`.
     """
     content_hash = ""
     try:
@@ -196,9 +201,11 @@ def decode_file(
         "pixel_hash": photo.pixel_hash,
         "width": photo.width,
         "height": photo.height,
+        "num_bytes": photo.num_bytes,
         "note": photo.note,
-        "thumbnail": photo.thumbnail,
         "pixels": photo.pixels,
+        **asdict(photo.facts),
+        **asdict(photo.looks),
     }
 
 
@@ -347,6 +354,7 @@ def _decode_with(
     try:
         image = open_image(data)
         size = image.size
+        mode = image.mode  # draft() may change it
         _check_work(image, data)
         _draft(image, preprocessing)
         image.load()
@@ -360,6 +368,7 @@ def _decode_with(
     except Exception as error:
         raise UnusablePhotoError(_explain_damage(data, error)) from error
     image.info["clownfish_size"] = size
+    image.info["clownfish_facts"] = read_file_facts(image, mode)
     return image
 
 
@@ -375,7 +384,8 @@ def _open_heic(data: bytes) -> Image.Image:
             "an HEIC photo, which needs the extra 'heic': pip install 'clownfish[heic]'"
         ) from error
     image: Image.Image = pi_heif.open_heif(data, convert_hdr_to_8bit=True).to_pillow()
-    image.info.pop("exif", None)  # libheif has turned the pixels upright already
+    # libheif has turned the pixels upright already, so nothing else may find this
+    image.info[HEIF_EXIF] = image.info.pop("exif", b"")
     return image
 
 

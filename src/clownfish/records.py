@@ -48,6 +48,26 @@ class Inspection:
     """Why the photo is unusable, or what had to be converted; "" for an ordinary photo."""
     thumbnail: NDArray[np.uint8] | None = None
     """Grey levels of shape (32, 32), the whole photo squeezed to a square; None if unusable."""
+    colours: NDArray[np.uint8] | None = None
+    """RGB of shape (16, 16, 3), likewise."""
+    format: str = ""
+    """Pillow's name of the file's format, such as JPEG."""
+    num_bytes: int = 0
+    """Size of the file."""
+    mode: str = ""
+    """Pillow's name of the colours as stored, such as RGB, L, CMYK or I;16."""
+    camera: str = ""
+    """Make, model and serial number from EXIF, joined by spaces; "" where the photo does not tell."""
+    taken: str = ""
+    """Local time of exposure as ISO 8601, with milliseconds where known; "" where the photo does not tell."""
+    orientation: int = 1
+    """EXIF's number for how to turn the photo, 1 to 8; 1 for upright."""
+    sharpness: float = 0.0
+    """Variance of the Laplacian of the grey levels at a longest side of 128 pixels."""
+    brightness: float = 0.0
+    """Mean grey level, 0 to 255."""
+    contrast: float = 0.0
+    """Standard deviation of the grey levels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,19 +108,30 @@ def test_other_content_or_key_is_a_miss(tmp_path: Path) -> None:
     note=st.text(),
     size=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)),
     usable=st.booleans(),
-    thumbnail=st.none() | npst.arrays(np.uint8, (32, 32)),
+    pictures=st.none() | st.tuples(npst.arrays(np.uint8, (32, 32)), npst.arrays(np.uint8, (16, 16, 3))),
+    facts=st.fixed_dictionaries({"camera": st.text(), "taken": st.text(), "sharpness": st.floats(0, 1e9)}),
     features=st.none() | npst.arrays(np.float32, st.integers(1, 50)),
 )
 def test_any_entry_comes_back_as_it_was(
     note: str,
     size: tuple[int, int],
     usable: bool,
-    thumbnail: np.ndarray | None,
+    pictures: tuple[np.ndarray, np.ndarray] | None,
+    facts: dict[str, Any],
     features: np.ndarray | None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    thumbnail, colours = pictures or (None, None)
     inspection = Inspection(
-        content_hash="ab", pixel_hash="cd", width=size[0], height=size[1], usable=usable, note=note, thumbnail=thumbnail
+        content_hash="ab",
+        pixel_hash="cd",
+        width=size[0],
+        height=size[1],
+        usable=usable,
+        note=note,
+        thumbnail=thumbnail,
+        colours=colours,
+        **facts,
     )
     cache = FeatureCache(tmp_path_factory.mktemp("cache"))
     cache.put("key", Entry(inspection=inspection, features=features))
@@ -129,9 +141,26 @@ def test_any_entry_comes_back_as_it_was(
     assert found is not None
     assert (found.inspection.note, found.inspection.usable) == (note, usable)
     assert (found.inspection.width, found.inspection.height) == size
-    for ours, theirs in ((thumbnail, found.inspection.thumbnail), (features, found.features)):
+    assert {name: getattr(found.inspection, name) for name in facts} == facts
+    inspected = found.inspection
+    for ours, theirs in (
+        (thumbnail, inspected.thumbnail),
+        (colours, inspected.colours),
+        (features, found.features),
+    ):
         assert (ours is None) == (theirs is None)
         assert ours is None or theirs is None or ours.tobytes() == theirs.tobytes()
+
+
+def test_grey_picture_is_kept_beside_the_features(tmp_path: Path) -> None:
+    picture = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    cache = FeatureCache(tmp_path)
+    cache.put("key", make_entry(1))
+    cache.put_picture(f"{1:064x}", picture)
+    cache.flush()
+    assert np.array_equal(cache.get_picture(f"{1:064x}"), picture)  # type: ignore[arg-type]
+    assert are_equal(get(cache, 1), make_entry(1)) and cache.get_picture(f"{2:064x}") is None
+    cache.close()
 
 
 def test_unusable_photo_is_remembered_with_its_note(tmp_path: Path) -> None:

@@ -98,8 +98,10 @@ def test_second_run_decodes_nothing(
     assert decoded == ["html"]  # what is of no use today may be of use with another extra or a newer Pillow
     assert np.array_equal(values, again)
     for one, two in zip(first, second, strict=True):
-        assert replace(one, thumbnail=None) == replace(two, thumbnail=None)
-        assert (one.thumbnail is None and two.thumbnail is None) or np.array_equal(one.thumbnail, two.thumbnail)  # type: ignore[arg-type]
+        assert replace(one, thumbnail=None, colours=None) == replace(two, thumbnail=None, colours=None)
+        for ours, theirs in ((one.thumbnail, two.thumbnail), (one.colours, two.colours)):
+            assert (ours is None and theirs is None) or np.array_equal(ours, theirs)  # type: ignore[arg-type]
+    assert (first[0].format, first[0].mode) == ("JPEG", "RGB") and first[0].num_bytes > 0
 
 
 def test_cache_survives_into_a_later_process(

@@ -22,7 +22,7 @@ def find_pairs(thumbnails: Sequence[NDArray[np.uint8]]) -> set[tuple[int, int]]:
 
 
 def decode_thumbnail(image: Image.Image, kind: str = "PNG", **options: object) -> NDArray[np.uint8]:
-    return decode_photo(encode(image, kind, **options), Preprocessing(size=64)).thumbnail
+    return decode_photo(encode(image, kind, **options), Preprocessing(size=64)).looks.thumbnail
 
 
 SAMPLES = [Image.fromarray(photo) for photo in load_sample_images().images]

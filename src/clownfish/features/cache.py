@@ -12,10 +12,11 @@ import json
 import math
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import cast
 
@@ -32,9 +33,18 @@ _BUSY_SECONDS = 60.0
 _SHRINK_TO = 0.8
 
 _PREVIEW_KEY = "preview-1"
+_PICTURE_KEY = "picture-1"
+_THUMBNAIL_SHAPE = (32, 32)
+_COLOURS_SHAPE = (16, 16, 3)
+_NUM_THUMBNAIL_BYTES = math.prod(_THUMBNAIL_SHAPE)
+
+INSPECTED_NAMES = tuple(
+    field.name for field in fields(Inspection) if field.name not in ("content_hash", "thumbnail", "colours")
+)
+"""Fields of an inspection that are plain values."""
 
 _Row = tuple[bytes, bytes, bytes]
-"""Inspection as JSON, thumbnail, and features or another picture."""
+"""Inspection as JSON; thumbnail and colours; and features or another picture."""
 
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file makes the sqlite3 module raise; the second where it quotes the damage in its message."""
@@ -187,6 +197,30 @@ class FeatureCache:
             preview: JPEG data.
         """
         self._put_row(_make_digest(content_hash, _PREVIEW_KEY), (b"", b"", preview))
+
+    def get_picture(self, content_hash: str) -> NDArray[np.uint8] | None:
+        """Look up the grey picture of a photo, by which copies are confirmed.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+
+        Returns:
+            What `put_picture` kept, or None.
+        """
+        row = self._get_row(_make_digest(content_hash, _PICTURE_KEY))
+        if row is None:
+            return None
+        side = math.isqrt(len(row[2]))
+        return np.frombuffer(row[2], np.uint8).reshape(side, side)
+
+    def put_picture(self, content_hash: str, picture: NDArray[np.uint8]) -> None:
+        """Keep the grey picture of a photo, like `put`.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+            picture: shape (side, side).
+        """
+        self._put_row(_make_digest(content_hash, _PICTURE_KEY), (b"", b"", picture.tobytes()))
 
     def _get_row(self, digest: bytes) -> _Row | None:
         with self._lock:
@@ -397,25 +431,27 @@ def _compute_checksum(digest: bytes, row: _Row) -> bytes:
 
 def _take_apart(entry: Entry) -> _Row:
     inspection = entry.inspection
-    text = json.dumps([inspection.pixel_hash, inspection.width, inspection.height, inspection.usable, inspection.note])
-    thumbnail = b"" if inspection.thumbnail is None else inspection.thumbnail.tobytes()
-    return text.encode(), thumbnail, b"" if entry.features is None else entry.features.tobytes()
+    text = json.dumps({name: getattr(inspection, name) for name in INSPECTED_NAMES})
+    pictures = b"".join(
+        picture.tobytes() for picture in (inspection.thumbnail, inspection.colours) if picture is not None
+    )
+    return text.encode(), pictures, b"" if entry.features is None else entry.features.tobytes()
 
 
-def _make_entry(content_hash: str, inspection: bytes, thumbnail: bytes, features: bytes) -> Entry:
-    pixel_hash, width, height, usable, note = json.loads(inspection)
-    grey = np.frombuffer(thumbnail, np.uint8)
-    side = math.isqrt(len(grey))
+def _make_entry(content_hash: str, inspection: bytes, pictures: bytes, features: bytes) -> Entry:
+    facts = json.loads(inspection)
+    for name in ("format", "mode", "camera"):
+        facts[name] = sys.intern(facts[name])  # the same few in all photos
+    # copies: a view would keep all of the row in memory
+    grey = np.frombuffer(pictures, np.uint8)[:_NUM_THUMBNAIL_BYTES].copy()
+    colours = np.frombuffer(pictures, np.uint8)[_NUM_THUMBNAIL_BYTES:].copy()
     values = np.frombuffer(features, np.float32)
     return Entry(
         inspection=Inspection(
             content_hash=content_hash,
-            pixel_hash=pixel_hash,
-            width=width,
-            height=height,
-            usable=usable,
-            note=note,
-            thumbnail=grey.reshape(side, side) if len(grey) else None,
+            thumbnail=grey.reshape(_THUMBNAIL_SHAPE) if len(grey) else None,
+            colours=colours.reshape(_COLOURS_SHAPE) if len(colours) else None,
+            **facts,
         ),
         features=values if len(values) else None,
     )

@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from clownfish.compute import Message, WorkerFailure, run_in_workers
-from clownfish.features.cache import Entry, FeatureCache
+from clownfish.features.cache import INSPECTED_NAMES, Entry, FeatureCache
 from clownfish.features.inspection import inspect_photo
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing, View
 from clownfish.records import Backbone, Inspection, PhotoFile
@@ -149,20 +149,15 @@ class _Extractor:
         entry = self._make_entry(answer)
         if entry.inspection.usable:  # what fails today may work with a further extra, or a newer Pillow
             self._cache.put(self._key, entry)
+            self._cache.put_picture(answer["hash"], answer["picture"])
         return entry
 
     def _make_entry(self, answer: Message) -> Entry:
         if "pixels" not in answer:
             return Entry(inspection=Inspection(content_hash=answer["hash"], note=answer["note"]), features=None)
-        inspection = Inspection(
-            content_hash=answer["hash"],
-            pixel_hash=answer["pixel_hash"],
-            width=answer["width"],
-            height=answer["height"],
-            usable=True,
-            note=answer["note"],
-            thumbnail=answer["thumbnail"],
-        )
+        facts = {name: answer[name] for name in INSPECTED_NAMES if name in answer}
+        thumbnail, colours = answer["thumbnail"], answer["colours"]
+        inspection = Inspection(content_hash=answer["hash"], usable=True, thumbnail=thumbnail, colours=colours, **facts)
         return Entry(inspection=inspection, features=self._run_backbone(answer["pixels"]))
 
     def _run_backbone(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
