@@ -89,14 +89,14 @@ def _make_metrics(classifier: Classifier, usable: Sequence[Answer], num_unusable
     number_of = {label: number for number, label in enumerate(classifier.classes)}
     labels = np.array([number_of[answer.photo.label] for answer in usable], np.int64)
     probabilities = np.array([answer.probabilities for answer in usable], np.float64)
-    confusions = count_confusions(labels, probabilities, len(classifier.classes))
+    groups = [answer.content_hash for answer in usable]
     return {
         "schema": 1,
         "classes": list(classifier.classes),
         "num_photos": {"evaluated": len(usable), "unusable": num_unusable},
-        "evaluated": evaluate_part(labels, probabilities, [answer.content_hash for answer in usable]),
-        "per_class": describe_classes(confusions, classifier.classes),
-        "confusion_matrix": confusions.tolist(),
+        "evaluated": evaluate_part(labels, probabilities, groups),
+        "per_class": describe_classes(labels, probabilities, groups, classifier.classes),
+        "confusion_matrix": count_confusions(labels, probabilities, len(classifier.classes)).tolist(),
     }
 
 

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES
 from clownfish.config import TrainConfig, format_config
-from clownfish.evaluation.metrics import count_confusions, describe_chance, describe_classes, evaluate_part
+from clownfish.evaluation.intervals import MODEL_SPREAD
+from clownfish.evaluation.metrics import (
+    count_confusions,
+    describe_chance,
+    describe_classes,
+    describe_leak,
+    evaluate_part,
+)
 from clownfish.export.model_file import ModelDescription, build_model
 from clownfish.features.cache import FeatureCache
 from clownfish.features.previews import load_previews
@@ -49,6 +56,9 @@ class TrainingOutcome:
     """Of the trained model, for every used photo: shape (num_used, num_classes)."""
     out_of_fold: NDArray[np.float64]
     """Of cross-validation, for every used photo: shape (num_used, num_classes)."""
+    out_of_random_fold: NDArray[np.float64] | None
+    """The same with photos dealt out one by one, whatever their groups: what others report. None if every photo
+    is a group of its own, or where it was skipped."""
     num_folds: int
     cache: FeatureCache
 
@@ -100,10 +110,8 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
     classes, labels = catalog.classes, catalog.labels
     groups = np.array(catalog.groups)
     parts = np.array(outcome.split.parts)
-    num_classes = len(classes)
     test = parts == "test"
-    test_confusions = count_confusions(labels[test], outcome.probabilities[test], num_classes)
-    confusions = count_confusions(labels, outcome.out_of_fold, num_classes)
+    test_confusions = count_confusions(labels[test], outcome.probabilities[test], len(classes))
     statuses = Counter(photo.status for photo in catalog.photos)
     return {
         "schema": METRICS_SCHEMA,
@@ -127,17 +135,35 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
             )
             for part in PARTS
         },
-        "cross_validated": {
-            **evaluate_part(labels, outcome.out_of_fold, catalog.groups),
-            "num_folds": outcome.num_folds,
-            "per_class": describe_classes(confusions, classes),
-            "confusion_matrix": confusions.tolist(),
-        },
-        "chance": describe_chance(labels, num_classes),
-        "per_class": describe_classes(test_confusions, classes),
+        "cross_validated": _describe_cross_validation(outcome),
+        "chance": describe_chance(labels, len(classes)),
+        "per_class": describe_classes(labels[test], outcome.probabilities[test], groups[test].tolist(), classes),
         "confusion_matrix": test_confusions.tolist(),
         "versions": _list_versions(),
     }
+
+
+def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
+    catalog, labels = outcome.catalog, outcome.catalog.labels
+    facts = {
+        **evaluate_part(labels, outcome.out_of_fold, catalog.groups, spread=MODEL_SPREAD),
+        "num_folds": outcome.num_folds,
+        "per_class": describe_classes(
+            labels, outcome.out_of_fold, catalog.groups, catalog.classes, spread=MODEL_SPREAD
+        ),
+        "confusion_matrix": count_confusions(labels, outcome.out_of_fold, len(catalog.classes)).tolist(),
+    }
+    if outcome.out_of_random_fold is not None:
+        random_split = evaluate_part(labels, outcome.out_of_random_fold, catalog.groups, spread=MODEL_SPREAD)
+        facts["random_split"] = {name: random_split[name] for name in ("accuracy", "balanced_accuracy")}
+        facts["leak"] = describe_leak(
+            labels,
+            outcome.out_of_fold,
+            outcome.out_of_random_fold,
+            catalog.groups,
+            seed=outcome.config.training.seed,
+        )
+    return facts
 
 
 def list_messages(outcome: TrainingOutcome) -> list[str]:

@@ -73,9 +73,13 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        folds = make_folds(catalog.label_names, catalog.groups, seed=config.training.seed)
-        with progress.show_stage("Cross-validating", int(folds.max()) + 1) as advance:
+        folds, random_folds = _make_folds(catalog, config)
+        num_folds = sum(len(np.unique(own)) for own in (folds, random_folds) if own is not None)
+        with progress.show_stage("Cross-validating", num_folds) as advance:
             out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
+            out_of_random_fold = (
+                None if random_folds is None else cross_validate(photos, random_folds, config.training, on_fold=advance)
+            )
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -87,6 +91,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         trained=trained,
         probabilities=trained.head.predict_rows(features, photos.rows),
         out_of_fold=out_of_fold,
+        out_of_random_fold=out_of_random_fold,
         num_folds=int(folds.max()) + 1,
         cache=cache,
     )
@@ -136,6 +141,15 @@ def _check_groups(catalog: Catalog) -> None:
                 " groups are needed, to test on what was not trained on. Give other groups, or none."
             ]
         )
+
+
+def _make_folds(catalog: Catalog, config: TrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Folds that keep groups whole; and folds that do not, for the difference, where there are groups at all."""
+    labels, groups, seed = catalog.label_names, catalog.groups, config.training.seed
+    folds = make_folds(labels, groups, seed=seed)
+    if len(set(groups)) == len(groups):
+        return folds, None
+    return folds, make_folds(labels, [str(number) for number in range(len(labels))], seed=seed)
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
