@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,11 +141,37 @@ class Photo:
     """SHA-256 of the file, hexadecimal; "" if it could not be read."""
     group: str
     """Name of the group; "" for an unusable photo."""
+    group_reason: str = ""
+    """Why it is in its group, such as "same bytes as cat/1.jpg"; "" for a photo that is alone in its group."""
+    name_mark: str = ""
+    """Marks of copying or altering in the file's name, such as "vertical-flip"; "" for an ordinary name."""
     width: int
     """Pixels, after EXIF rotation; 0 for an unusable photo."""
     height: int
     status: Literal["used", "unusable", "left out"]
     note: str
+
+
+LinkKind = Literal["bytes", "pixels", "looks", "part", "scene", "name", "moment", "user"]
+"""Why two photos belong together, the strongest reason first: the same file, the same pixels, the same picture, one is
+cut out of the other, the same scene, a name marked as a copy's, one camera within a minute, the user's word."""
+
+LINK_KINDS: tuple[LinkKind, ...] = get_args(LinkKind)
+COPY_KINDS: frozenset[LinkKind] = frozenset({"bytes", "pixels", "looks", "part"})
+"""Reasons that make one photo a copy of another."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """Two photos that belong together, and why."""
+
+    first: int
+    """Position of the photo; of a part, what is cut out; of a moment, the earlier one; of a name, the original."""
+    second: int
+    kind: LinkKind
+    relation: str = ""
+    """How the second differs: "mirrored", "flipped upside down", "turned by 180 degrees", "3 s", "site=A"; "" for
+    nothing known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,6 +191,17 @@ class Catalog:
     """Pairs of copies of one picture that carry different labels."""
     notes: tuple[str, ...]
     """What the user should know: conflicts, copies, classes left out."""
+    inspections: tuple[Inspection, ...] = ()
+    """What decoding told, one a photo of `photos`; see `used_inspections`."""
+    links: tuple[Link, ...] = ()
+    """Pairs of positions in `photos` that belong together, among them every pair of copies that was found."""
+    reason_counts: Mapping[LinkKind, int] = field(default_factory=dict)
+    """By reason, how many photos it joins to a group; a photo with several reasons counts for the strongest."""
+
+    @property
+    def used_inspections(self) -> list[Inspection]:
+        """What decoding told of each used photo."""
+        return [self.inspections[position] for position in self.used]
 
     @property
     def groups(self) -> list[str]:

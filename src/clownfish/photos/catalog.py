@@ -1,7 +1,7 @@
 """Put together what is known of every photo: found, inspected, grouped; used or not, and why."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,9 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.errors import ConfigError, PhotosError
+from clownfish.photos.file_names import strip_marks
 from clownfish.photos.groups import Conflict, Grouping, group_photos, read_user_groups
 from clownfish.photos.labels import MIN_PHOTOS, find_lone_class, find_small_classes
-from clownfish.records import Catalog, Inspection, Photo, PhotoFile
+from clownfish.records import Catalog, Inspection, LinkKind, Photo, PhotoFile
+
+_LARGE_GROUP = 0.2
+"""Share of all photos above which a group is told of."""
+_REASONS: dict[LinkKind, str] = {
+    "scene": "show the same scene",
+    "name": "have a name that marks a copy",
+    "moment": "were taken within a minute by one camera",
+}
+"""Reasons that the user did not give and that make no copies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +49,22 @@ class PhotosOptions:
             raise ConfigError(f"min_photos is {self.min_photos}; it must be at least {MIN_PHOTOS} (or 0 for no limit).")
 
 
-def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection], options: PhotosOptions) -> Catalog:
+def build_catalog(
+    files: Sequence[PhotoFile],
+    inspections: Sequence[Inspection],
+    options: PhotosOptions,
+    *,
+    features: NDArray[np.float32] | None = None,
+    load_pictures: Callable[[Sequence[tuple[str, str]]], NDArray[np.uint8]] | None = None,
+) -> Catalog:
     """Group the usable photos and decide which are used.
 
     Args:
         files: what was found.
         inspections: one a file.
         options: which groups the user knows of, and how small a class may be.
+        features: of the usable photos, shape (num_usable, num_features); None not to look for parts of photos.
+        load_pictures: content hashes and paths to grey pictures, shape (num_pictures, 64, 64); likewise.
 
     Returns:
         The catalog.
@@ -59,7 +78,15 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
         raise PhotosError([_describe_ruin(files, inspections, options.place)])
     usable_files = [files[position] for position in usable]
     user_groups = read_user_groups(usable_files, group_by=options.group_by, group_regex=options.group_regex)
-    grouping = group_photos(usable_files, [inspections[position] for position in usable], user_groups)
+    usable_inspections = [inspections[position] for position in usable]
+
+    def load(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        places = [(usable_inspections[index].content_hash, usable_files[index].path) for index in positions.tolist()]
+        return load_pictures(places) if load_pictures else np.empty((0, 0, 0), np.uint8)
+
+    grouping = group_photos(
+        usable_files, usable_inspections, user_groups, features=features, load_pictures=load if load_pictures else None
+    )
     notes = _write_notes(usable_files, grouping)
     left_out = {conflict.second for conflict in grouping.conflicts if conflict.is_identical}
     kept = [file.label for index, file in enumerate(usable_files) if index not in left_out]
@@ -86,6 +113,7 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
             inspections[position],
             status="left out" if index in left_out else "used",
             group=grouping.groups[index],
+            group_reason=grouping.reasons[index],
             notes=notes[index],
         )
     classes = sorted({usable_files[index].label for index in used})
@@ -98,6 +126,9 @@ def build_catalog(files: Sequence[PhotoFile], inspections: Sequence[Inspection],
         labels=np.array([number_of[usable_files[index].label] for index in used], np.int64),
         num_label_conflicts=len(_pair_conflicts(grouping)),
         notes=tuple(_summarise(usable_files, grouping, small, options)),
+        inspections=tuple(inspections),
+        links=tuple(replace(link, first=usable[link.first], second=usable[link.second]) for link in grouping.links),
+        reason_counts=grouping.reason_counts,
     )
 
 
@@ -170,6 +201,7 @@ def _make_photo(
     *,
     status: Literal["used", "unusable", "left out"] = "unusable",
     group: str = "",
+    group_reason: str = "",
     notes: Sequence[str] = (),
 ) -> Photo:
     return Photo(
@@ -179,6 +211,8 @@ def _make_photo(
         columns=file.columns,
         content_hash=inspection.content_hash,
         group=group,
+        group_reason=group_reason,
+        name_mark=strip_marks(file.file).marks,
         width=inspection.width,
         height=inspection.height,
         status=status,
@@ -203,10 +237,29 @@ def _summarise(files: Sequence[PhotoFile], grouping: Grouping, small: set[str], 
         notes.append(f"Label conflict: {first.file} ({first.label}) and {second.file} ({second.label}) {verdict}.")
     if len(conflicts) > 5:
         notes.append(f"{len(conflicts) - 5} more label conflicts are in photos.csv.")
-    if grouping.original_of:
-        count = len(grouping.original_of)
-        notes.append(f"{count} photo{'s are copies' if count > 1 else ' is a copy'} of others; copies stay together.")
+    notes += _summarise_groups(grouping)
     if small:
         names = ", ".join(sorted(small)[:5]) + (" and more" if len(small) > 5 else "")
         notes.append(f"Left out, with fewer than {options.min_photos} usable photos: {names}.")
+    return notes
+
+
+def _summarise_groups(grouping: Grouping) -> list[str]:
+    notes = []
+    if grouping.original_of:
+        count = len(grouping.original_of)
+        notes.append(f"{count} photo{'s are copies' if count > 1 else ' is a copy'} of others; copies stay together.")
+    further = [
+        f"{count} {_REASONS[kind]}" for kind, count in grouping.reason_counts.items() if count and kind in _REASONS
+    ]
+    if further:
+        notes.append(f"Photos that stay together with another: {'; '.join(further)}.")
+    (name, size), num_photos = Counter(grouping.groups).most_common(1)[0], len(grouping.groups)
+    if size > max(_LARGE_GROUP * num_photos, 2):
+        index = grouping.groups.index(name)
+        notes.append(
+            f"One group holds {size} of the {num_photos} photos ({100 * size / num_photos:.0f} %), which leaves little"
+            f" to test on; one of its links is: {grouping.reasons[index]}. If that is no reason to keep photos together,"
+            " mend the names, times or columns."
+        )
     return notes

@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.errors import ConfigError, PhotosError
-from clownfish.photos.near_duplicates import find_near_duplicates, label_components
-from clownfish.records import Inspection, PhotoFile
+from clownfish.photos.bursts import find_bursts
+from clownfish.photos.file_names import find_marked_copies
+from clownfish.photos.links import explain_groups, find_components, link_equals, link_lookalikes, link_matches
+from clownfish.photos.near_duplicates import find_near_duplicates
+from clownfish.photos.parts import PictureLoader, find_matches
+from clownfish.records import COPY_KINDS, Inspection, Link, LinkKind, PhotoFile
 
 FOLDER = "folder"
 """The word that groups by second-level folder rather than by a column of the CSV."""
@@ -34,6 +38,12 @@ class Grouping:
 
     groups: tuple[str, ...]
     """One name a photo; the user's value where there is one, otherwise taken from the smallest content hash."""
+    reasons: tuple[str, ...]
+    """Why each photo is in its group; "" for a photo alone."""
+    links: tuple[Link, ...]
+    """Between positions of photos."""
+    reason_counts: Mapping[LinkKind, int]
+    """How many photos each reason joins."""
     original_of: Mapping[int, int]
     """Position of a copy to the position of the first photo it is a copy of."""
     conflicts: tuple[Conflict, ...]
@@ -82,28 +92,49 @@ def read_user_groups(photos: Sequence[PhotoFile], *, group_by: str = "", group_r
 
 
 def group_photos(
-    photos: Sequence[PhotoFile], inspections: Sequence[Inspection], user_groups: Sequence[str]
+    photos: Sequence[PhotoFile],
+    inspections: Sequence[Inspection],
+    user_groups: Sequence[str],
+    *,
+    features: NDArray[np.float32] | None = None,
+    load_pictures: PictureLoader | None = None,
 ) -> Grouping:
-    """Join copies and the user's groups into groups.
+    """Join copies, parts, bursts and the user's groups into groups.
 
     Args:
         photos: the usable photos.
         inspections: one a photo, with thumbnail and hashes.
         user_groups: one name a photo, "" where nothing is known.
+        features: shape (num_photos, num_features); None not to look for parts of photos.
+        load_pictures: gives larger pictures of a few photos; None not to look for parts of photos.
 
     Returns:
         The groups.
     """
-    identical = _pair_equals([inspection.content_hash for inspection in inspections])
-    identical += _pair_equals([inspection.pixel_hash for inspection in inspections])
     thumbnails = np.stack([inspection.thumbnail for inspection in inspections if inspection.thumbnail is not None])
-    alike = [(int(first), int(second)) for first, second in find_near_duplicates(thumbnails)]
-    copies = label_components(len(photos), _stack_pairs(identical + alike))
-    everything = label_components(len(photos), _stack_pairs(identical + alike + _pair_equals(user_groups)))
+    links = link_equals([inspection.content_hash for inspection in inspections], "bytes")
+    links += link_equals([inspection.pixel_hash for inspection in inspections], "pixels")
+    links += link_lookalikes(find_near_duplicates(thumbnails), thumbnails)
+    pictures = find_components(len(photos), links)
+    if features is not None and load_pictures is not None:
+        labels = np.unique([photo.label for photo in photos], return_inverse=True)[1]
+        links += link_matches(find_matches(thumbnails, features, labels, pictures, load_pictures))
+    copies = find_components(len(photos), [link for link in links if link.kind in COPY_KINDS])
+    links += [Link(first=first, second=second, kind="name") for first, second in find_marked_copies(photos)]
+    links += [
+        Link(first=first, second=second, kind="moment", relation=f"{seconds:.0f} s")
+        for first, second, seconds in find_bursts(inspections)
+    ]
+    links += link_equals(user_groups, "user", relations=user_groups)
+    everything = find_components(len(photos), links)
+    reasons, counts = explain_groups(photos, links)
     return Grouping(
         groups=tuple(_name_groups(everything, inspections, user_groups)),
+        reasons=tuple(reasons),
+        links=tuple(links),
+        reason_counts=counts,
         original_of=_find_originals(copies),
-        conflicts=tuple(_find_conflicts(photos, inspections, copies)),
+        conflicts=tuple(_find_conflicts(photos, inspections, pictures)),
     )
 
 
@@ -125,16 +156,6 @@ def _match_name(pattern: re.Pattern[str], photo: PhotoFile) -> str:
         return ""
     name = " ".join([part for part in match.groups() if part] or [match.group()])
     return f"regex={name}" if name else ""
-
-
-def _pair_equals(values: Sequence[str]) -> list[tuple[int, int]]:
-    """Pair each photo with the first that has the same value; "" equals nothing."""
-    first: dict[str, int] = {}
-    return [(first.setdefault(value, position), position) for position, value in enumerate(values) if value]
-
-
-def _stack_pairs(pairs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _name_groups(

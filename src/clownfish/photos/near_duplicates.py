@@ -11,9 +11,12 @@ different beetles on white ground is merged, and at least 99 in 100 copies of ea
 """
 
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Level = TypeVar("Level", np.uint8, np.float32)
 
 MAX_DIFFERENT_BITS = 8
 MIN_CORRELATION = 0.98
@@ -58,7 +61,7 @@ def find_near_duplicates(thumbnails: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.unique(np.sort(eligible[pairs], axis=1), axis=0)
 
 
-def turn_picture(picture: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
+def turn_picture(picture: NDArray[Level], view: int) -> NDArray[Level]:
     """Show one of the eight views of square pictures: transposed (view & 4), flipped (& 2), mirrored (& 1).
 
     Args:

@@ -220,13 +220,14 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
 def _format_photos(outcome: TrainingOutcome) -> bytes:
     """One row a photo; the user's own columns behind ours."""
     parts = dict(zip(outcome.catalog.used.tolist(), outcome.split.parts, strict=True))
-    fixed = ["file", "label", "group", "split", "width", "height", "status", "note"]
+    fixed = ["file", "label", "group", "group_reason", "split", "width", "height", "status", "note"]
     further = outcome.scan.columns
     rows = [
         [
             photo.file,
             photo.label,
             photo.group,
+            photo.group_reason,
             parts.get(position, ""),
             photo.width or None,
             photo.height or None,

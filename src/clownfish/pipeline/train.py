@@ -12,6 +12,7 @@ from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, extract_views, keep_rows
+from clownfish.features.pictures import load_pictures
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
@@ -58,7 +59,13 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         with progress.show_stage("Reading photos", len(scan.photos)) as advance:
             inspections, features = extract_features(scan.photos, backbone, preprocessing, cache, on_photo=advance)
     with log.time_stage("split"):
-        catalog = build_catalog(scan.photos, inspections, config.photos)
+        catalog = build_catalog(
+            scan.photos,
+            inspections,
+            config.photos,
+            features=features,
+            load_pictures=lambda places: load_pictures(places, cache),
+        )
         catalog, split = _split(catalog, config)
         _check_groups(catalog)
         features = keep_rows(features, catalog.feature_rows)
