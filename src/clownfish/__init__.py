@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clownfish.api import audit as audit
     from clownfish.api import evaluate as evaluate
     from clownfish.api import predict as predict
     from clownfish.api import train as train
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clownfish.errors import OutputError as OutputError
     from clownfish.errors import PhotosError as PhotosError
     from clownfish.errors import UnusablePhotoError as UnusablePhotoError
+    from clownfish.pipeline.audit import Audit as Audit
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.run import Run as Run
     from clownfish.prediction.classifier import Classifier as Classifier
@@ -35,6 +37,7 @@ _HOMES = {
     "Classifier": "clownfish.prediction.classifier",
     "ClownfishError": "clownfish.errors",
     "ConfigError": "clownfish.errors",
+    "Audit": "clownfish.pipeline.audit",
     "Evaluation": "clownfish.pipeline.evaluate",
     "ModelFileError": "clownfish.errors",
     "OutputError": "clownfish.errors",
@@ -42,6 +45,7 @@ _HOMES = {
     "Prediction": "clownfish.prediction.classifier",
     "Run": "clownfish.pipeline.run",
     "UnusablePhotoError": "clownfish.errors",
+    "audit": "clownfish.api",
     "evaluate": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
     "predict": "clownfish.api",

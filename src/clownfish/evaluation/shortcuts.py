@@ -37,7 +37,7 @@ _MIN_AREA: dict[Kind, tuple[float, float]] = {
     "picture": (0.995, 0.98),
 }
 """The area that one class needs to be reported, and its lower limit; see docs/decisions/0012-shortcuts.md."""
-_MIN_SHARE: dict[Kind, float] = {"file": 0.5, "detail": 0.75, "border": 0.85, "picture": 0.95}
+_MIN_SHARE: dict[Kind, float] = {"file": 0.15, "detail": 0.75, "border": 0.85, "picture": 0.95}
 """Lower limit of the share of the way to the real classifier."""
 
 

@@ -4,7 +4,6 @@ Each word and class is a table of two by two, photos with and without the word i
 groups so that one burst is one piece of evidence; Fisher's exact test, with Bonferroni's correction for all tables.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,17 +14,6 @@ _SIGNIFICANCE = 0.01
 MIN_DIFFERENCE = 0.3
 """Of the shares of photos with the word, inside and outside the class."""
 _MAX_WORDS = 50
-
-_AUGMENTATION = re.compile(
-    r"(?<![a-z])("
-    r"(?:vertical|horizontal|vert|horiz|v|h|ud|lr)[-_ ]?(?:flip(?:ped)?|mirror(?:ed)?)"
-    r"|flip(?:ped)?(?:[-_ ]?(?:vertical|horizontal|ud|lr|[vhxy01]))?|mirror(?:ed)?"
-    r"|rot(?:at(?:e|ed|ion))?(?=[-_ ]?\d)|rotated?|aug(?:ment(?:ed|ation)?)?(?=\d|[-_. ]|$)"
-    r"|(?:zoom|shear|crop|blur|noise|noisy|bright|contrast|jitter|gauss(?:ian)?)(?:ed|ness)?(?=[-_ ]?\d|[-_. ]|$)"
-    r")(?![a-z])",
-    re.IGNORECASE,
-)
-"""What scripts that make more photos out of few put into file names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,19 +31,6 @@ class UnevenWord:
     """After the correction for many tests."""
     examples: tuple[int, ...]
     """Rows of the class with the word."""
-
-
-def find_augmentation_mark(file: str) -> str:
-    """Find what an augmentation script left in a file name.
-
-    Args:
-        file: path with forward slashes; only its last part counts.
-
-    Returns:
-        The mark in lower case with hyphens, such as "vertical-flip"; "" for most files.
-    """
-    found = _AUGMENTATION.search(file.rpartition("/")[2])
-    return re.sub(r"[_ ]+", "-", found[1].lower()) if found else ""
 
 
 def find_uneven_words(

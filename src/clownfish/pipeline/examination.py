@@ -4,7 +4,7 @@ Each audit is a function of the evaluation stage on arrays; here they get the ru
 become keys of metrics.json and sentences for the user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,8 @@ class Examination:
     """Further keys of metrics.json."""
     messages: Sequence[str] = ()
     """What the user should know, one sentence each, most important first."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files of the run folder, by name."""
 
 
 def examine(evidence: Evidence) -> Examination:

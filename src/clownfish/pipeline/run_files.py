@@ -28,6 +28,7 @@ from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
+from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
@@ -61,6 +62,7 @@ class TrainingOutcome:
     is a group of its own, or where it was skipped."""
     num_folds: int
     cache: FeatureCache
+    examination: Examination
 
 
 def make_run_files(outcome: TrainingOutcome, log: RunLog) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -94,6 +96,7 @@ def make_run_files(outcome: TrainingOutcome, log: RunLog) -> tuple[dict[str, Any
         "history.csv": _format_history(outcome.trained),
         "config.toml": format_config(outcome.config),
         "log.jsonl": log.format(),
+        **outcome.examination.files,
     }
 
 
@@ -139,6 +142,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "chance": describe_chance(labels, len(classes)),
         "per_class": describe_classes(labels[test], outcome.probabilities[test], groups[test].tolist(), classes),
         "confusion_matrix": test_confusions.tolist(),
+        **outcome.examination.metrics,
         "versions": _list_versions(),
     }
 
@@ -169,7 +173,7 @@ def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
     scan, trained = outcome.scan, outcome.trained
-    messages = [*outcome.catalog.notes, *outcome.split.notes]
+    messages = [*outcome.catalog.notes, *outcome.split.notes, *outcome.examination.messages]
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
         examples = "; ".join(f"{photo.file}: {photo.note}" for photo in unusable[:2])

@@ -16,8 +16,10 @@ from clownfish.features.pictures import load_pictures
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
-from clownfish.photos.scan import Scan, scan_labelled_photos
+from clownfish.photos.corrections import note_corrections
+from clownfish.pipeline.corrected_scan import scan_corrected
 from clownfish.pipeline.log import RunLog
+from clownfish.pipeline.photo_examination import PhotoMaterial, examine_photos
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 from clownfish.progress import NoProgress, Progress
@@ -48,7 +50,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     progress, log = progress or NoProgress(), RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
-        scan = _scan(config)
+        scan, corrections = scan_corrected(config.photos)
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
     with log.time_stage("features"):
         backbone = load_backbone(
@@ -66,6 +68,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
             features=features,
             load_pictures=lambda places: load_pictures(places, cache),
         )
+        catalog = note_corrections(catalog, corrections)
         catalog, split = _split(catalog, config)
         _check_groups(catalog)
         features = keep_rows(features, catalog.feature_rows)
@@ -87,6 +90,19 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
             out_of_random_fold = (
                 None if random_folds is None else cross_validate(photos, random_folds, config.training, on_fold=advance)
             )
+    with log.time_stage("examine"), progress.show_stage("Examining", None):
+        examination = examine_photos(
+            PhotoMaterial(
+                catalog=catalog,
+                features=features,
+                folds=folds,
+                backbone=backbone,
+                preprocessing=preprocessing,
+                cache=cache,
+                seed=config.training.seed,
+                fast=False,
+            )
+        )
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
@@ -101,6 +117,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         out_of_random_fold=out_of_random_fold,
         num_folds=int(folds.max()) + 1,
         cache=cache,
+        examination=examination,
     )
     metrics, files_to_write = make_run_files(outcome, log)
     cache.close()
@@ -116,11 +133,6 @@ def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
         out = find_free_folder(Path("runs") / name)
     check_free(out)
     return out
-
-
-def _scan(config: TrainConfig) -> Scan:
-    options = config.photos
-    return scan_labelled_photos(Path(options.place), photos_folder=Path(options.folder) if options.folder else None)
 
 
 def _split(catalog: Catalog, config: TrainConfig) -> tuple[Catalog, Split]:
