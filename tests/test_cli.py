@@ -20,17 +20,22 @@ COMMANDS = cli_module.clownfish.commands
 OPTIONS = {
     "train": {
         *("--out", "--config", "--photos", "--group-by", "--group-regex", "--min-photos", "--split", "--split-column"),
+        "--corrections",
         *("--backbone", "--feature-set", "--weights", "--resize", "--augment", "--epochs", "--batch-size"),
         *("--learning-rate", "--momentum", "--dropout-rate", "--weight-decay", "--patience", "--balance", "--seed"),
         *("--json", "--quiet"),
     },
     "predict": {"--out", "--overwrite", "--photos", "--json", "--quiet"},
     "evaluate": {"--out", "--photos", "--json", "--quiet"},
+    "audit": {
+        *("--out", "--photos", "--group-by", "--group-regex", "--corrections", "--min-photos", "--backbone"),
+        *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
+    },
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
 }
-ARGUMENTS = {"train": ["photos"], "predict": ["model", "photos"], "evaluate": ["model", "photos"]}
+ARGUMENTS = {"train": ["photos"], "predict": ["model", "photos"], "evaluate": ["model", "photos"], "audit": ["photos"]}
 
 
 def test_options_are_frozen() -> None:

@@ -9,6 +9,7 @@ from clownfish import errors
 
 def test_exported_members_are_complete_and_sorted() -> None:
     assert clownfish.__all__ == [
+        "Audit",
         "BackboneError",
         "Classifier",
         "ClownfishError",
@@ -20,6 +21,7 @@ def test_exported_members_are_complete_and_sorted() -> None:
         "Prediction",
         "Run",
         "UnusablePhotoError",
+        "audit",
         "evaluate",
         "load",
         "predict",

@@ -9,7 +9,7 @@ that fill their photos and always lie alike reach the edge too, but they differ 
 is said.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,15 +63,29 @@ def find_fixed_marks(
     """
     _, rows = np.unique(groups * num_classes + labels, return_index=True)
     rows = np.sort(rows)
-    counts = np.bincount(labels[rows], minlength=num_classes)
-    judged = np.flatnonzero((counts >= MIN_GROUPS) & (len(rows) - counts >= MIN_GROUPS))
     structure = _find_structure(pictures[rows])
-    outer = _find_outer(pictures.shape[1])
     random = np.random.default_rng(seed)
-    marks = []
+    marks: list[FixedMark] = []
+    while True:  # a class with a mark makes the others look different too, so it is taken out before they are judged
+        found = _find_strongest(structure, labels[rows], num_classes, random)
+        if found is None:
+            return marks
+        marks.append(replace(found, examples=tuple(int(rows[example]) for example in found.examples)))
+        kept = labels[rows] != found.label
+        structure, rows = structure[kept], rows[kept]
+
+
+def _find_strongest(
+    structure: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int, random: np.random.Generator
+) -> FixedMark | None:
+    """The clearest mark of all classes, with examples among these photos; None if no class has one."""
+    counts = np.bincount(labels, minlength=num_classes)
+    side = structure.shape[1]
+    outer = _find_outer(side)
+    best: FixedMark | None = None
     usual: dict[int, float] = {}
-    for number in judged:
-        own = labels[rows] == number
+    for number in np.flatnonzero((counts >= MIN_GROUPS) & (len(labels) - counts >= MIN_GROUPS)):
+        own = labels == number
         size = int(own.sum())
         if size not in usual:  # depends on the numbers of photos alone
             drawn = np.array([random.permutation(own) for _ in range(_NUM_PERMUTATIONS)])
@@ -81,21 +95,35 @@ def find_fixed_marks(
         middle = float(strengths[0, ~outer].max(initial=0.0))
         ratio = float(strengths[0, place]) / max(usual[size], _MIN_RATIO_TO_MIDDLE / _MIN_RATIO * middle, 1e-9)
         effect = float(np.sqrt(strengths[0, place] * (1 / size + 1 / (len(own) - size))))
-        if ratio >= _MIN_RATIO and effect >= _MIN_EFFECT:
-            examples = _pick_examples(structure, difference[0], place, own)
-            side = pictures.shape[1]
+        is_stronger = best is None or ratio > best.ratio
+        if ratio >= _MIN_RATIO and effect >= _MIN_EFFECT and is_stronger and _has_it(structure, own, place):
             row, column = divmod(place, side)
-            marks.append(
-                FixedMark(
-                    label=int(number),
-                    row=(row + 0.5) / side,
-                    column=(column + 0.5) / side,
-                    ratio=ratio,
-                    effect=effect,
-                    examples=tuple(int(rows[example]) for example in examples),
-                )
+            best = FixedMark(
+                label=int(number),
+                row=(row + 0.5) / side,
+                column=(column + 0.5) / side,
+                ratio=ratio,
+                effect=effect,
+                examples=tuple(_pick_examples(structure, difference[0], place, own).tolist()),
             )
-    return sorted(marks, key=lambda mark: -mark.ratio)
+    return best
+
+
+def _has_it(structure: NDArray[np.float32], own: NDArray[np.bool_], place: int) -> bool:
+    """Whether it is this class that has something in common there, and not the others."""
+    window = _cut_window(structure.shape[1], place)
+    inside, outside = structure[own][window].mean(axis=0), structure[~own][window].mean(axis=0)
+    return float(np.square(inside).sum()) > float(np.square(outside).sum())
+
+
+def _cut_window(side: int, place: int) -> tuple[slice, slice, slice]:
+    row, column = divmod(place, side)
+    reach = _WINDOW
+    return (
+        slice(None),
+        slice(max(0, row - reach), row + reach + 1),
+        slice(max(0, column - reach), column + reach + 1),
+    )
 
 
 def _find_structure(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -148,13 +176,7 @@ def _pick_examples(
 ) -> NDArray[np.int64]:
     """Members that agree best with the mark."""
     side = structure.shape[1]
-    row, column = divmod(place, side)
-    reach = _WINDOW
-    window = (
-        slice(None),
-        slice(max(0, row - reach), row + reach + 1),
-        slice(max(0, column - reach), column + reach + 1),
-    )
+    window = _cut_window(side, place)
     template = difference.reshape(1, side, side)[window]
     agreement = (structure[window] * template).sum(axis=(1, 2))
     members = np.flatnonzero(own)

@@ -67,8 +67,10 @@ class Probe:
     """Of the way from chance to the real classifier; 0 for nothing, about 1 for all."""
     areas: NDArray[np.float64]
     """Under the ROC curve, each class against the others, shape (num_classes,); NaN for a class not judged."""
+    picked_out: bool
+    """At least one class is told from all others nearly without error."""
     told: tuple[int, ...]
-    """Classes that the clue picks out by itself."""
+    """Those classes; or else the two that the clue tells best, where it tells many a little."""
     flagged: bool
     """It tells more than such a clue does in ordinary photos."""
     examples: tuple[tuple[int, ...], ...]
@@ -153,7 +155,8 @@ def probe_clue(
     areas, limits = _measure_areas(odds, labels, groups, num_classes)
     min_area, min_limit = _MIN_AREA[clue.kind]
     told = tuple(int(number) for number in np.flatnonzero((areas >= min_area) & (limits >= min_limit)))
-    flagged = bool(told) or ((low - chance) / span >= _MIN_SHARE[clue.kind] and real_accuracy > chance)
+    picked_out = bool(told)
+    flagged = picked_out or ((low - chance) / span >= _MIN_SHARE[clue.kind] and real_accuracy > chance)
     if flagged and not told:
         told = tuple(int(number) for number in np.argsort(-np.nan_to_num(areas), kind="stable")[:2])
     return Probe(
@@ -165,6 +168,7 @@ def probe_clue(
         chance=chance,
         share=(value - chance) / span,
         areas=areas,
+        picked_out=picked_out,
         told=told,
         flagged=flagged,
         examples=tuple(_pick_examples(odds[:, number], labels == number) for number in told),

@@ -26,7 +26,8 @@ _CLUE_NAMES = {
     "thumbnail": "A picture of 8 x 8 pixels",
 }
 _ADVICE = {
-    "size": "Bring all photos to one size from one source, or compare with photos of that class from elsewhere.",
+    "size": "Cut-outs of animals that differ in size differ truly, but in other photos they will not. Bring all photos"
+    " to one size, from the same sources.",
     "format": "Get photos of all classes from the same sources, or save them all in one format before training.",
     "camera": "Get photos of each class from several cameras and times.",
     "detail": "Get photos of all classes from the same sources, at the same resolution and compression.",
@@ -302,8 +303,8 @@ def _describe_word(kind: str, word: UnevenWord, catalog: Catalog) -> str:
         )
     what = {"format": "Files of the kind", "turned": "Photos", "camera": "Photos by the camera"}[kind]
     return (
-        f"{what} {word.word} are {shares} ({examples}): the classes come from different sources. {_MAYBE} Get photos of"
-        " all classes from the same sources, and prepare them alike."
+        f"{what} {word.word} are {shares} ({examples}): the classes come from different sources, it seems. {_MAYBE} Get"
+        " photos of all classes from the same sources, and prepare them alike."
     )
 
 
@@ -320,8 +321,9 @@ def _describe_probe(probe: Probe, catalog: Catalog, real_accuracy: float) -> str
     names = " and ".join(catalog.classes[number] for number in probe.told[:3])
     examples = ", ".join(name for rows in probe.examples[:2] for name in _name_rows(catalog, rows, 2))
     compared = f"(chance {_percent(probe.chance)}, the classifier {_percent(real_accuracy)})"
+    tells = "tells your classes apart" if probe.share > 0.5 or probe.picked_out else "tells part of your classes apart"
     return (
-        f"{_CLUE_NAMES[probe.name]} alone tells your classes apart: {_percent(probe.balanced_accuracy)} {compared},"
+        f"{_CLUE_NAMES[probe.name]} alone {tells}: {_percent(probe.balanced_accuracy)} {compared},"
         f" above all {names} ({examples}). {_MAYBE} {_ADVICE[probe.name]}"
     )
 
