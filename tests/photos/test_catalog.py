@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -236,3 +237,35 @@ def test_every_photo_is_used_or_says_why_not(fates: list[str]) -> None:
     assert [catalog.classes[label] for label in catalog.labels] == catalog.label_names
     usable = [position for position, fate in enumerate(fates) if fate != "broken"]
     assert [usable[row] for row in catalog.feature_rows] == catalog.used.tolist()
+
+
+def test_reasons_links_and_inspections_line_up_with_photos() -> None:
+    catalog = build({"ant/0": ruin(), "bee/1": inspect("bee/0")})
+    reasons = {photo.file: photo.group_reason for photo in catalog.photos if photo.group_reason}
+    assert reasons == {"bee/0.png": "same bytes as bee/1.png", "bee/1.png": "same bytes as bee/0.png"}
+    assert [(link.first, link.second, link.kind) for link in catalog.links if link.kind == "bytes"] == [(4, 5, "bytes")]
+    assert catalog.reason_counts == {"bytes": 1}
+    assert [inspection.content_hash for inspection in catalog.used_inspections] == [
+        catalog.photos[position].content_hash for position in catalog.used
+    ]
+
+
+def test_group_of_a_fifth_of_the_photos_is_told() -> None:
+    moments = {
+        name: replace(inspect(name), camera="Trap 7", taken=f"2024-05-01T10:00:{number:02}")
+        for number, name in enumerate(NAMES[:3])
+    }
+    (sentence, warning) = build(moments).notes
+    assert sentence == "Photos that stay together with another: 2 were taken within a minute by one camera."
+    assert warning == (
+        "One group holds 3 of the 12 photos (25 %), which leaves little to test on; one of its links is: taken 1 s"
+        " before ant/1.png by the same camera. If that is no reason to keep photos together, mend the names, times or"
+        " columns."
+    )
+
+
+def test_marks_in_names_are_kept_for_audits() -> None:
+    files = make_files(*NAMES)
+    files[0] = replace(files[0], file="ant/vertical-flip_0.png")
+    catalog = build_catalog(files, [inspect(name) for name in NAMES], PhotosOptions(place="here"))
+    assert [photo.name_mark for photo in catalog.photos[:2]] == ["vertical-flip", ""]

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,26 @@ def test_copies_with_one_label_are_no_conflict() -> None:
 def test_user_s_group_with_two_labels_is_no_conflict() -> None:
     grouping = group([inspect(1), inspect(2)], ["cat", "dog"], ["site=a", "site=a"])
     assert grouping.conflicts == () and len(set(grouping.groups)) == 1
+
+
+# --- names and times ------------------------------------------------------------------------------
+
+
+def test_marked_names_and_bursts_are_united_with_copies() -> None:
+    inspections = [inspect(number) for number in range(5)]
+    inspections[2:4] = [
+        replace(inspections[2], camera="Canon R5", taken="2024-05-01T10:00:00"),
+        replace(inspections[3], camera="Canon R5", taken="2024-05-01T10:00:03"),
+    ]
+    files = [make_file(f"cat/{name}.jpg") for name in ("a", "a_flip", "b", "c", "d")]
+    grouping = group_photos(files, inspections, ["", "site=A", "site=A", "", ""])
+    assert len(set(grouping.groups[:4])) == 1 and grouping.groups[4] != grouping.groups[0]
+    assert grouping.reasons == (
+        "name marks cat/a_flip.jpg as a copy of it",
+        "name marks a copy of cat/a.jpg",
+        "site=A",
+        "taken 3 s after cat/b.jpg by the same camera",
+        "",
+    )
+    assert grouping.reason_counts == {"name": 1, "moment": 1, "user": 1}
+    assert grouping.original_of == {}  # related, but none a copy by its pixels

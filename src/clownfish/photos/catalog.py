@@ -261,7 +261,7 @@ def _summarise_groups(grouping: Grouping) -> list[str]:
         index = grouping.groups.index(name)
         notes.append(
             f"One group holds {size} of the {num_photos} photos ({100 * size / num_photos:.0f} %), which leaves little"
-            f" to test on; one of its links is: {grouping.reasons[index]}. If that is no reason to keep photos together,"
-            " mend the names, times or columns."
+            f" to test on; one of its links is: {grouping.reasons[index]}. If that is no reason to keep photos"
+            " together, mend the names, times or columns."
         )
     return notes

@@ -18,7 +18,7 @@ _COPIES = r"aug(?:mented|mentation)?|copy|kopie|copie|copia|duplicate"
 _LOOKS = (
     r"blur(?:red)?|noisy?|noise|bright(?:er|ness|ened)?|dark(?:er|ened)?|crop(?:ped)?|resized?|zoom(?:ed)?|shear(?:ed)?"
 )
-_PREFIX = re.compile(rf"^(?:{_FLIPS}|{_TURNS}|{_COPIES}|copy of)[-_ .]+(?=.)")
+_PREFIX = re.compile(rf"^(?:copy of|{_FLIPS}|{_TURNS}|{_COPIES})[-_ .]+(?=.)")
 _SUFFIX = re.compile(
     rf"(?<=.)(?:[-_ .]+(?:{_FLIPS}|{_TURNS}|(?:{_COPIES}|{_LOOKS})[-_ ]?\d{{0,3}})| - copy(?: \(\d+\))?)$"
 )

@@ -18,17 +18,18 @@ from clownfish.photos.windows import Candidates, WindowIndex
 PictureLoader = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Positions of photos to their grey pictures, shape (num_positions, 64, 64)."""
 
-MIN_AGREEMENT = 0.92
-"""Above what photos of different things reach: 0.91 for fish on one measuring board, 0.86 for beetles."""
+MIN_AGREEMENT = 0.94
+"""Above what photos of different things reach: 0.93 for fish on one measuring board, 0.86 for beetles."""
 MAX_EXHAUSTIVE = 3000
 """Up to so many photos, all are compared with all."""
 _MIN_ROUGH_AGREEMENT = 0.72
 _MIN_LIKENESS = 0.75
-_NUM_BEST = 5
+_NUM_BEST = 8
+_NUM_SIMILAR = 5
 _BLOCK_PAIRS = 256
 _BLOCK_LOCATED = 2048
 _NUM_DEVIATIONS = 4
-_MAX_BAR = 0.96
+_MAX_BAR = 0.97
 _PART_SCALE = 0.93
 
 
@@ -96,7 +97,7 @@ def _find_candidates(
 ) -> Candidates:
     if len(thumbnails) <= MAX_EXHAUSTIVE:
         return WindowIndex(thumbnails).find_best(_NUM_BEST, _MIN_LIKENESS)
-    pairs = find_similar(features, labels, num_best=_NUM_BEST)
+    pairs = find_similar(features, labels, num_best=_NUM_SIMILAR)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])  # either may be the part
     found = []
     for start in range(0, len(pairs), _BLOCK_LOCATED):

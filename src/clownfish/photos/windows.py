@@ -19,6 +19,8 @@ _SCALES = ((1.0, 1), (0.92, 2), (0.84, 3), (0.77, 4), (0.7, 5))
 """Sides of windows as a share of the photo, and at how many places along a side."""
 _MIN_CONTRAST = 3.0
 """Standard deviation in grey levels of the cells, below which a window is blank."""
+_MAX_BEHIND = 0.06
+"""How much less like than the best partner another may be: the true one is rarely far behind."""
 _BLOCK_ROWS = 256
 _BLOCK_PAIRS = 4096
 
@@ -67,7 +69,8 @@ class WindowIndex:
             views, likeness = self._compare(rows)
             likeness[np.arange(len(rows)), rows] = -1
             best = np.argsort(-likeness, axis=1, kind="stable")[:, :num_best]
-            keep = np.take_along_axis(likeness, best, 1) >= min_likeness
+            ranked = np.take_along_axis(likeness, best, 1)
+            keep = ranked >= np.maximum(min_likeness, ranked[:, :1] - _MAX_BEHIND)
             first = np.repeat(rows, best.shape[1]).reshape(best.shape)[keep]
             found.append((first, best[keep], np.take_along_axis(views, best, 1)[keep]))
         first, second, views = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -127,7 +130,7 @@ class WindowIndex:
 
     def _turn(self, rows: NDArray[np.int64], view: int) -> NDArray[np.float32]:
         cells = self._cells[0, rows].reshape(-1, _CELLS, _CELLS)
-        return np.ascontiguousarray(turn_picture(cells, view)).reshape(len(rows), -1)
+        return np.ascontiguousarray(turn_picture(cells, view)).reshape(len(rows), _CELLS * _CELLS)
 
     def _turn_each(self, rows: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.float32]:
         turned = np.empty((len(rows), _CELLS * _CELLS), np.float32)
