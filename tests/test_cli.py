@@ -31,11 +31,18 @@ OPTIONS = {
         *("--out", "--photos", "--group-by", "--group-regex", "--corrections", "--min-photos", "--backbone"),
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
     },
+    "count": {"--out", "--photos", "--json", "--quiet"},
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
 }
-ARGUMENTS = {"train": ["photos"], "predict": ["model", "photos"], "evaluate": ["model", "photos"], "audit": ["photos"]}
+ARGUMENTS = {
+    "train": ["photos"],
+    "predict": ["model", "photos"],
+    "evaluate": ["model", "photos"],
+    "count": ["model", "photos"],
+    "audit": ["photos"],
+}
 
 
 def test_options_are_frozen() -> None:

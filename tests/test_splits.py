@@ -14,6 +14,7 @@ from clownfish.splits import (
     Split,
     draw_share,
     make_folds,
+    match_training,
     parse_shares,
     split_photos,
     take_split,
@@ -309,3 +310,65 @@ def test_draws_are_the_same_everywhere() -> None:
     draws = [draw_share(str(number), 0) for number in range(2000)]
     assert 0 <= min(draws) < 0.01 and 0.99 < max(draws) < 1
     assert abs(np.mean(draws) - 0.5) < 0.03
+
+
+# --- what cross-validation trains on ------------------------------------------------------------
+
+
+@st.composite
+def draw_split_set(draw):
+    """Photos in groups, with the split and the folds that the product makes of them."""
+    num_classes, seed = draw(st.integers(2, 4)), draw(st.integers(0, 1000))
+    labels, groups = [], []
+    for label in range(num_classes):
+        for group in range(draw(st.integers(2, 12))):
+            size = draw(st.integers(1, 6))
+            labels += [f"class {label}"] * size
+            groups += [f"{label}-{group}"] * size
+    parts = split_photos(labels, groups, shares=(0.8, 0.1, 0.1), seed=seed).parts
+    return labels, groups, parts, make_folds(labels, groups, seed=seed), seed
+
+
+@settings(max_examples=60)
+@given(draw_split_set())
+def test_cross_validation_never_trains_on_a_group_of_the_fold(case) -> None:
+    labels, groups, parts, folds, seed = case
+    fitted = match_training(labels, groups, folds, parts, seed=seed)
+    for row, number in enumerate(np.unique(folds)):
+        inside = {group for group, fold in zip(groups, folds, strict=True) if fold == number}
+        trained = {group for group, used in zip(groups, fitted[row], strict=True) if used}
+        assert not inside & trained
+        for group in trained:  # whole groups
+            assert all(fitted[row][photo] for photo, own in enumerate(groups) if own == group)
+
+
+@settings(max_examples=60)
+@given(draw_split_set())
+def test_cross_validation_trains_on_no_less_than_the_training_part_or_all_there_is(case) -> None:
+    labels, groups, parts, folds, seed = case
+    fitted = match_training(labels, groups, folds, parts, seed=seed)
+    for row, number in enumerate(np.unique(folds)):
+        for label in set(labels):
+            own = np.array([name == label for name in labels])
+            wanted = sum(part == "train" for part, mine in zip(parts, own, strict=True) if mine)
+            there = int((own & (folds != number)).sum())
+            assert int(fitted[row][own].sum()) >= min(wanted, there)
+
+
+def test_cross_validation_trains_on_as_much_as_the_training_part_where_groups_are_few() -> None:
+    labels = [name for name in "ab" for _ in range(40)]
+    groups = [f"{name}{number // 8}" for name in "ab" for number in range(40)]  # five groups of eight
+    parts = split_photos(labels, groups, shares=(0.8, 0.1, 0.1), seed=1).parts
+    folds = make_folds(labels, groups, seed=1)
+    fitted = match_training(labels, groups, folds, parts, seed=1)
+    assert parts.count("train") == 48
+    assert fitted.sum(axis=1).tolist() == [48] * len(np.unique(folds))
+
+
+def test_cross_validation_trains_on_all_the_rest_of_single_photos() -> None:
+    labels = [name for name in "ab" for _ in range(50)]
+    groups = [str(number) for number in range(100)]
+    parts = split_photos(labels, groups, shares=(0.8, 0.1, 0.1), seed=1).parts
+    folds = make_folds(labels, groups, seed=1)
+    fitted = match_training(labels, groups, folds, parts, seed=1)
+    assert (fitted == (folds[None] != np.unique(folds)[:, None])).all()

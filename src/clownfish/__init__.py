@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clownfish.api import audit as audit
+    from clownfish.api import count as count
     from clownfish.api import evaluate as evaluate
     from clownfish.api import predict as predict
     from clownfish.api import train as train
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from clownfish.errors import PhotosError as PhotosError
     from clownfish.errors import UnusablePhotoError as UnusablePhotoError
     from clownfish.pipeline.audit import Audit as Audit
+    from clownfish.pipeline.count import CountTable as CountTable
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.run import Run as Run
     from clownfish.prediction.classifier import Classifier as Classifier
@@ -38,6 +40,7 @@ _HOMES = {
     "ClownfishError": "clownfish.errors",
     "ConfigError": "clownfish.errors",
     "Audit": "clownfish.pipeline.audit",
+    "CountTable": "clownfish.pipeline.count",
     "Evaluation": "clownfish.pipeline.evaluate",
     "ModelFileError": "clownfish.errors",
     "OutputError": "clownfish.errors",
@@ -46,6 +49,7 @@ _HOMES = {
     "Run": "clownfish.pipeline.run",
     "UnusablePhotoError": "clownfish.errors",
     "audit": "clownfish.api",
+    "count": "clownfish.api",
     "evaluate": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
     "predict": "clownfish.api",

@@ -5,6 +5,7 @@ from typing import Any
 
 from clownfish.config import TrainConfig, read_config
 from clownfish.pipeline.audit import Audit, audit_photos
+from clownfish.pipeline.count import CountTable, count_photos
 from clownfish.pipeline.evaluate import Evaluation, evaluate_classifier
 from clownfish.pipeline.predict import predict_table
 from clownfish.pipeline.run import Run
@@ -146,6 +147,38 @@ def audit(
         TrainConfig().change(options),
         out=None if out is None else Path(out),
         fast=fast,
+        progress=_choose_progress(quiet),
+    )
+
+
+def count(
+    model: Classifier | str | Path,
+    photos: str | Path,
+    *,
+    photos_folder: str | Path | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> CountTable:
+    """Count the photos of each class, corrected for the model's confusions, with 95 % intervals.
+
+    Args:
+        model: a classifier, a model file or a run folder.
+        photos: a photo, a folder of any depth, or a CSV with a column "file".
+        photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
+        out: the CSV to write; None to write nothing.
+        quiet: show no progress bar.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ClownfishError: see `pipeline.count.count_photos`.
+    """
+    return count_photos(
+        model,
+        photos,
+        photos_folder=photos_folder,
+        out=None if out is None else Path(out),
         progress=_choose_progress(quiet),
     )
 

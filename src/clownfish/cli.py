@@ -213,6 +213,36 @@ def audit(
 
 
 @clownfish.command()
+@click.argument("model", type=click.Path())
+@click.argument("photos", type=click.Path())
+@click.option("--out", type=click.Path(), help="Table to write, one row a class. [default: none]")
+@_photos_folder
+@_json
+@_quiet
+def count(model: str, photos: str, out: str | None, photos_folder: str | None, as_json: bool, quiet: bool) -> None:
+    """Count the photos of each class in PHOTOS, corrected for the confusions of MODEL, with 95 % intervals."""
+    from clownfish.pipeline.count import COLUMNS, count_photos, describe_counts
+
+    table = count_photos(
+        model,
+        photos,
+        photos_folder=photos_folder,
+        out=None if out is None else Path(out),
+        progress=_choose_progress(quiet or as_json),
+    )
+    if as_json:
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in table.list_rows()]
+        facts = {"photos": table.num_photos, "unusable": table.num_unusable, "counts": rows}
+        _print(json.dumps(facts, ensure_ascii=False))
+    elif not quiet:
+        _print_lines(describe_counts(table))
+        if out is not None:
+            _print(f"\nTable: {out}")
+    if table.num_unusable:
+        sys.exit(EXIT_SOME_UNUSABLE)
+
+
+@clownfish.command()
 @_json
 def backbones(as_json: bool) -> None:
     """List the pre-trained networks."""

@@ -77,7 +77,8 @@ class Backbone:
     name: str
     input_size: int
     """Side of the square input, pixels."""
-    num_features: int
+    parts: tuple[int, ...]
+    """How many features each part of the vector has: the last layer, then mean and deviation of every stage."""
     num_parameters: int
     """Weights and biases in the graph, batch normalisation folded in."""
     feature_set: str
@@ -86,6 +87,11 @@ class Backbone:
     """Graph: "image" uint8 (batch, size, size, 3) to "features" float32 (batch, num_features)."""
     hash: str
     """SHA-256 of `onnx`, hexadecimal; part of every cache key."""
+
+    @property
+    def num_features(self) -> int:
+        """Length of the feature vector."""
+        return sum(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

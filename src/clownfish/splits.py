@@ -150,6 +150,57 @@ def make_folds(
     return folds
 
 
+def match_training(
+    labels: Sequence[str], groups: Sequence[str], folds: NDArray[np.int64], parts: Sequence[Part], *, seed: int
+) -> NDArray[np.bool_]:
+    """Choose what each fold's model is trained on, so that it learns from about as much as the shipped one.
+
+    Where groups are large or few, the training part may hold far fewer of them than four folds of five do, and
+    cross-validation would praise a model that nobody gets. Groups are left out, by a draw, while a class has both more
+    groups and more photos outside the fold than it has in the training part.
+
+    Args:
+        labels: class of each photo.
+        groups: group of each photo.
+        folds: fold of each photo, shape (num_photos,), groups whole.
+        parts: part of each photo in the split of the shipped model.
+        seed: another seed leaves out other groups.
+
+    Returns:
+        Shape (num_folds, num_photos); never a photo of the fold itself.
+    """
+    members = _collect(groups)
+    content = {group: Counter(labels[photo] for photo in photos) for group, photos in members.items()}
+    fold_of = {group: int(folds[photos[0]]) for group, photos in members.items()}
+    in_training = {group for group, photos in members.items() if parts[photos[0]] == "train"}
+    wanted = _count_content(content[group] for group in in_training)
+    numbers = np.unique(folds)
+    chosen = np.zeros((len(numbers), len(labels)), np.bool_)
+    for row, number in enumerate(numbers.tolist()):
+        kept = {group for group in members if fold_of[group] != number}
+        num_groups, num_photos = _count_content(content[group] for group in kept)
+        for group in sorted(kept, key=lambda name: draw_share(f"match/{number}/{name}", seed)):
+            if all(
+                num_groups[label] > wanted[0][label] and num_photos[label] - num >= wanted[1][label]
+                for label, num in content[group].items()
+            ):
+                kept.remove(group)
+                num_groups.subtract(content[group].keys())
+                num_photos.subtract(content[group])
+        for group in kept:
+            chosen[row, members[group]] = True
+    return chosen
+
+
+def _count_content(contents: Iterable[Mapping[str, int]]) -> tuple[Counter[str], Counter[str]]:
+    """Groups and photos of each class."""
+    num_groups, num_photos = Counter[str](), Counter[str]()
+    for content in contents:
+        num_groups.update(content.keys())
+        num_photos.update(content)
+    return num_groups, num_photos
+
+
 def draw_share(name: str, seed: int) -> float:
     """Map a name to a number in [0, 1), the same on every machine and in every run."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()

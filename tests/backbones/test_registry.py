@@ -28,6 +28,7 @@ def test_every_backbone_keeps_the_contract(name: str, feature_set: str) -> None:
     model = onnx.load_from_string(backbone.onnx)
     onnx.checker.check_model(model, full_check=True)
     assert backbone.num_features == (NUM_FEATURES[name] if feature_set == "all_stages" else 1280)
+    assert backbone.parts[0] == 1280 and len(backbone.parts) == (15 if feature_set == "all_stages" else 1)
     assert (backbone.name, backbone.feature_set) == (name, feature_set)
     assert backbone.input_size == BACKBONES[name].input_size
     assert backbone.hash == hashlib.sha256(backbone.onnx).hexdigest()

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from clownfish.compute import WorkerFailure, count_cores, limit_matrix_threads, run_in_threads, run_in_workers
+from clownfish.compute import Helpers, WorkerFailure, count_cores, limit_matrix_threads, run_in_threads, run_in_workers
 from clownfish.errors import WorkerError
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ needs_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="s
 
 @pytest.fixture(autouse=True)
 def _let_workers_find_their_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
     monkeypatch.syspath_prepend(HERE)
 
 
@@ -257,6 +257,90 @@ def test_helpers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+# --- helpers that are kept -----------------------------------------------------------------------
+
+
+def list_children() -> set[int]:
+    children = psutil.Process().children(recursive=True)
+    return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_helpers_started_ahead_do_the_work_of_several_calls() -> None:
+    with Helpers() as helpers:
+        helpers.start(2, function="worker_functions:double")
+        started = list_children()
+        pids = set()
+        for name in ("double", "misbehave"):
+            found = run(make_items(30), name, num_workers=2, helpers=helpers)
+            assert found[7]["value"] == (14 if name == "double" else 7)
+            pids |= {answer["pid"] for answer in found.values()}
+        assert pids <= started and len(started) == 2
+    assert not list_children() & started
+
+
+def test_helpers_are_not_more_than_items_or_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list_children()
+    with Helpers() as helpers:
+        helpers.start(0, function="worker_functions:double")
+        monkeypatch.setenv("CLOWNFISH_WORKERS", "0")
+        helpers.start(5, function="worker_functions:double")
+        assert list_children() == before
+        monkeypatch.setenv("CLOWNFISH_WORKERS", "3")
+        helpers.start(1, function="worker_functions:double")
+        assert len(list_children() - before) == 1
+
+
+def test_helper_that_died_while_waiting_costs_no_item() -> None:
+    with Helpers() as helpers:
+        run(make_items(3), "double", num_workers=1, helpers=helpers)
+        for pid in list_children():
+            psutil.Process(pid).kill()
+            psutil.Process(pid).wait()
+        found = run(make_items(3), "double", num_workers=1, helpers=helpers)
+    assert [found[index]["value"] for index in range(3)] == [0, 2, 4]
+
+
+def test_helper_that_hangs_is_not_kept() -> None:
+    with Helpers() as helpers:
+        helpers.start(1, function="worker_functions:misbehave")
+        items = [{"value": 0, "how": "hang"}, {"value": 1}]
+        found = run(items, "misbehave", num_workers=1, timeout_seconds=0.5, helpers=helpers)
+        assert str(found[0]) == "decoding took longer than 0.5 seconds" and found[1]["value"] == 1
+        assert run(make_items(1), "double", num_workers=1, helpers=helpers)[0]["pid"] == found[1]["pid"]
+
+
+def test_time_between_start_and_first_call_is_no_fault_of_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clownfish.compute._START_SECONDS", 0.5)
+    with Helpers() as helpers:
+        helpers.start(1, function="worker_functions:double")
+        time.sleep(1.5)
+        started = list_children()
+        assert run(make_items(1), "double", num_workers=1, helpers=helpers)[0]["pid"] in started
+
+
+def test_helpers_that_cannot_start_are_reported_by_the_call() -> None:
+    with Helpers() as helpers:
+        helpers.start(1, function="worker_functions:no_such_function")
+        time.sleep(1)
+        with pytest.raises(WorkerError, match="A helper process does not start"):
+            run(make_items(1), "double", num_workers=1, helpers=helpers)
+
+
+def test_closing_early_leaves_none_of_the_kept_helpers() -> None:
+    with Helpers() as helpers:
+        outcomes = run_in_workers(
+            make_items(50),
+            function="worker_functions:double",
+            finish=lambda _, answer: answer,
+            num_workers=2,
+            helpers=helpers,
+        )
+        next(outcomes)
+        outcomes.close()
+        assert run(make_items(2), "double", num_workers=1, helpers=helpers)[1]["value"] == 2
+    assert not list_children()
 
 
 # --- settings ------------------------------------------------------------------------------------

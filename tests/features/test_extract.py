@@ -177,7 +177,7 @@ def test_cache_out_of_order_does_not_stop_the_run(backbone: Backbone, tmp_path: 
 def test_failure_of_a_helper_is_told_but_not_kept(
     backbone: Backbone, cache: FeatureCache, photos: list[PhotoFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(items: Any, *, function: str, finish: Any) -> Any:
+    def fail(items: Any, *, function: str, finish: Any, helpers: Any) -> Any:
         for index, item in enumerate(items):
             result = finish(item, WorkerFailure("decoding took longer than 20 seconds"))
             yield type("Outcome", (), {"index": index, "result": result})

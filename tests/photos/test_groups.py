@@ -92,6 +92,16 @@ def test_bad_regular_expression_is_explained() -> None:
         read_user_groups([make_file("a.jpg")], group_regex="(")
 
 
+def test_expression_that_takes_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clownfish.photos.groups.TIMEOUT_SECONDS", 0.5)
+    with pytest.raises(ConfigError) as caught:
+        read_user_groups([make_file("a" * 60 + ".jpg")], group_regex="(a+)+$")
+    assert str(caught.value) == (
+        f"--group-regex '(a+)+$' takes longer than 0.5 seconds on the file names (such as '{'a' * 60}.jpg')."
+        " Repeats inside repeats, like (a+)+, are the usual reason: write it without them."
+    )
+
+
 def read_problems(**options: Any) -> tuple[str, ...]:
     photos = options.pop("photos", [make_file("cat/a.jpg", site="n", individual="1")])
     with pytest.raises(PhotosError) as caught:

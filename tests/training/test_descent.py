@@ -2,14 +2,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.linear_model import LogisticRegression
 
 from clownfish.records import Head
+from clownfish.regression.scaling import fit_scaling
 from clownfish.training.descent import Schedule, TrainingSet, compute_losses, count_iterations, descend, weigh_classes
-from clownfish.training.scaling import Scaling, estimate_largest_variance, fit_scaling
 
 NUM_CLASSES = 4
 
@@ -210,55 +210,6 @@ def test_weights_make_classes_count_the_same(labels: list[int]) -> None:
     totals = np.bincount(numbers, weights=weights[numbers], minlength=6)
     assert np.allclose(totals[totals > 0], totals.max())
     assert weights[5] == 0
-
-
-# --- scaling -------------------------------------------------------------------------------------
-
-
-@settings(max_examples=40)
-@given(
-    npst.arrays(np.float32, (20, 3), elements=st.floats(-1e4, 1e4, width=32)),
-    st.lists(st.integers(0, 19), min_size=2, max_size=20, unique=True),
-)
-def test_scaling_is_that_of_the_rows(features: np.ndarray, rows: list[int]) -> None:
-    chosen = np.array(rows)
-    scaling = fit_scaling(features, chosen)
-    mean, deviation = features[chosen].astype(np.float64).mean(axis=0), features[chosen].astype(np.float64).std(axis=0)
-    assert np.allclose(scaling.mean, mean, rtol=1e-5, atol=1e-3)
-    clearly_varies = deviation > 1e-4 * (1 + np.abs(mean))
-    assert np.allclose(scaling.inverse_deviation[clearly_varies] * deviation[clearly_varies], 1, rtol=1e-3)
-    assert (scaling.inverse_deviation[deviation < 1e-9] == 0).all()
-
-
-def test_scaling_in_chunks_is_exact() -> None:
-    random = np.random.default_rng(0)
-    features = (random.normal(size=(5000, 4)) * 3 + 1000).astype(np.float32)
-    scaling = fit_scaling(features, np.arange(5000))
-    assert np.allclose(scaling.mean, features.astype(np.float64).mean(axis=0), rtol=1e-6)
-    assert np.allclose(1 / scaling.inverse_deviation, features.astype(np.float64).std(axis=0), rtol=1e-4)
-    standardised = scaling.apply(features)
-    assert np.abs(standardised.mean(axis=0)).max() < 1e-3 and np.abs(standardised.std(axis=0) - 1).max() < 1e-3
-
-
-def test_single_photo_has_no_spread() -> None:
-    scaling = fit_scaling(np.ones((3, 2), np.float32), np.array([1]))
-    assert (scaling.inverse_deviation == 0).all()
-    assert estimate_largest_variance(np.ones((3, 2), np.float32), np.array([1]), scaling) == 1.0
-
-
-def test_largest_variance_is_the_first_eigenvalue() -> None:
-    random = np.random.default_rng(0)
-    common = random.normal(size=(800, 1))
-    features = (random.normal(size=(800, 40)) + common * random.normal(size=(1, 40))).astype(np.float32)
-    scaling = fit_scaling(features, np.arange(800))
-    covariance = np.cov(scaling.apply(features).T.astype(np.float64), bias=True)
-    expected = float(np.linalg.eigvalsh(covariance)[-1])
-    assert estimate_largest_variance(features, np.arange(800), scaling) == pytest.approx(expected, rel=0.05)
-
-
-def test_scaling_applies_to_new_rows() -> None:
-    scaling = Scaling(np.array([1.0, 2.0], np.float32), np.array([0.5, 0.0], np.float32))
-    assert scaling.apply(np.array([[3.0, 9.0]], np.float32)).tolist() == [[1.0, 0.0]]
 
 
 # --- the layer -----------------------------------------------------------------------------------

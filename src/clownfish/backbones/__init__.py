@@ -38,8 +38,8 @@ class BackboneEntry:
     weights_file: str
     """Path inside the installed package."""
     sha256: str
-    build: Callable[..., tuple[bytes, int]]
-    """(state dict, feature_set) to (ONNX bytes, number of features)."""
+    build: Callable[..., tuple[bytes, tuple[int, ...]]]
+    """(state dict, feature_set) to (ONNX bytes, number of features in each part)."""
 
     def find_weights(self) -> Path | None:
         """Look for the installed weights without importing their package; None if absent."""
@@ -52,7 +52,7 @@ class BackboneEntry:
 
 def _build_efficientnet_lite(
     tensors: Mapping[str, NDArray[Any]], *, feature_set: str, input_size: int, blocks_per_stage: tuple[int, ...]
-) -> tuple[bytes, int]:
+) -> tuple[bytes, tuple[int, ...]]:
     # onnx takes 0.2 s to import, which listing the backbones should not pay
     from clownfish.backbones.efficientnet_lite import build_onnx
 
@@ -125,11 +125,11 @@ def load_backbone(
         raise BackboneError(f"There is no feature set {feature_set!r}. Choose one of: {', '.join(FEATURE_SETS)}.")
     from clownfish.backbones.state_dict import read_state_dict
 
-    graph, num_features = entry.build(read_state_dict(_read_weights(entry, weights)), feature_set=feature_set)
+    graph, parts = entry.build(read_state_dict(_read_weights(entry, weights)), feature_set=feature_set)
     return Backbone(
         name=name,
         input_size=entry.input_size,
-        num_features=num_features,
+        parts=parts,
         num_parameters=entry.num_parameters,
         feature_set=feature_set,
         onnx=graph,

@@ -97,7 +97,7 @@ class _Graph:
 
 def build_onnx(
     tensors: Mapping[str, NDArray[Any]], *, input_size: int, blocks_per_stage: tuple[int, ...], feature_set: str
-) -> tuple[bytes, int]:
+) -> tuple[bytes, tuple[int, ...]]:
     """Turn a state dict into an ONNX graph from pixels to features.
 
     Args:
@@ -108,7 +108,7 @@ def build_onnx(
 
     Returns:
         The serialised model ("image" uint8 (batch, input_size, input_size, 3) to "features" float32
-        (batch, num_features)) and num_features.
+        (batch, num_features)) and the number of features in each part of the vector.
     """
     graph = _Graph(tensors)
     graph.add_weight("zero", np.array(0.0, np.float32))
@@ -135,13 +135,13 @@ def build_onnx(
     parts.insert(0, graph.add_node("Flatten", [value], "last_layer"))
     graph.add_node("Concat", parts, "features", axis=1)
 
-    num_features = _count_features(tensors, blocks_per_stage, feature_set)
+    part_sizes = _count_features(tensors, blocks_per_stage, feature_set)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "efficientnet_lite",
             [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", input_size, input_size, 3])],
-            [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", num_features])],
+            [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", sum(part_sizes)])],
             graph.weights,
         ),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -149,12 +149,15 @@ def build_onnx(
         producer_name="clownfish",
     )
     onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True), num_features
+    return model.SerializeToString(deterministic=True), part_sizes
 
 
-def _count_features(tensors: Mapping[str, NDArray[Any]], blocks_per_stage: tuple[int, ...], feature_set: str) -> int:
-    count = int(tensors["_conv_head.weight"].shape[0])
+def _count_features(
+    tensors: Mapping[str, NDArray[Any]], blocks_per_stage: tuple[int, ...], feature_set: str
+) -> tuple[int, ...]:
+    """The last layer, then mean and deviation of every stage."""
+    parts = [int(tensors["_conv_head.weight"].shape[0])]
     if feature_set == "all_stages":
-        last_blocks = np.cumsum(blocks_per_stage) - 1
-        count += sum(2 * tensors[f"_blocks.{index}._project_conv.weight"].shape[0] for index in last_blocks)
-    return count
+        for index in np.cumsum(blocks_per_stage) - 1:
+            parts += 2 * [int(tensors[f"_blocks.{index}._project_conv.weight"].shape[0])]
+    return tuple(parts)

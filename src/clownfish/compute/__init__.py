@@ -3,7 +3,8 @@
 `run_in_workers` sends items to helper processes. A helper that hangs is killed, one that crashes
 or runs out of memory is replaced, and only the item it was busy with is lost: its outcome says so.
 Each helper has a thread here, which may do further work (run the network) while its helper is busy
-with the next item; both release Python's global lock, so all cores are used.
+with the next item; both release Python's global lock, so all cores are used. `Helpers` starts them
+ahead of their work, and keeps them from one call to the next.
 """
 
 import contextlib
@@ -19,12 +20,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
-from clownfish.compute.worker import Message, find_function, read_message, write_message
+from clownfish.compute.worker import FUNCTION_KEY, Message, find_function, read_message, write_message
 from clownfish.errors import WorkerError
 
 __all__ = [
+    "Helpers",
     "Message",
     "Outcome",
     "WorkerFailure",
@@ -57,6 +59,67 @@ Result = TypeVar("Result")
 
 class WorkerFailure(Exception):
     """A worker did not survive an item; the message says what happened to it."""
+
+
+class Helpers:
+    """Helper processes that wait for work: started before they are needed, kept from one call to the next.
+
+    A helper takes a quarter of a second to start, most of it to import numpy and Pillow. This process can do
+    something else meanwhile, and the next call need not wait again.
+    """
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        """Begin without any.
+
+        Args:
+            is_open: keep helpers; otherwise each is ended when its call is done.
+        """
+        self._waiting: list[_Worker] = []
+        self._lock = threading.Lock()
+        self._is_open = is_open
+
+    def start(self, num_items: int, *, function: str) -> None:
+        """Start as many as a call with so many items will use, without waiting for them.
+
+        Args:
+            num_items: of the call to come.
+            function: "package.module:function" of that call; its module is imported at the start.
+
+        Raises:
+            WorkerError: the system starts no process.
+        """
+        for _ in range(min(num_items, _choose_num_workers())):
+            self.keep(_Worker(function, MEMORY_BYTES))
+
+    def take(self) -> "_Worker | None":
+        """Hand out a helper that waits; None if there is none."""
+        with self._lock:
+            while self._waiting:
+                worker = self._waiting.pop()
+                if worker.is_usable():
+                    return worker
+                worker.close()
+        return None
+
+    def keep(self, worker: "_Worker") -> None:
+        """Let a helper wait for the next call, or end it if there will be none."""
+        with self._lock:
+            if self._is_open:
+                self._waiting.append(worker)
+                return
+        worker.close()
+
+    def __enter__(self) -> Self:
+        """Keep helpers while the context lasts."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the helpers that wait."""
+        with self._lock:
+            self._is_open = False
+            for worker in self._waiting:
+                worker.close()
+            self._waiting.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +155,7 @@ def run_in_workers(
     num_workers: int | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     memory_bytes: int = MEMORY_BYTES,
+    helpers: Helpers | None = None,
 ) -> Generator[Outcome[Result]]:
     """Call a function on every item in helper processes, then `finish` on every answer in threads.
 
@@ -103,7 +167,8 @@ def run_in_workers(
         num_workers: helper processes; None for CLOWNFISH_WORKERS or else one a core, 0 to call the function in
             this process (no protection from hangs and crashes).
         timeout_seconds: after so long on one item, its helper is killed.
-        memory_bytes: address space that a helper may add.
+        memory_bytes: address space that a helper may add; those of `helpers` may have had another limit.
+        helpers: where helper processes are taken from, and kept afterwards; None to end them.
 
     Yields:
         One outcome an item, in the order in which they are done.
@@ -120,7 +185,8 @@ def run_in_workers(
         return
     remaining = iter(items)
     first = list(itertools.islice(remaining, num_workers))  # no more helpers than items
-    crew = _Crew(itertools.chain(first, remaining), finish, lambda: _Worker(function, timeout_seconds, memory_bytes))
+    hiring = _Hiring(function, timeout_seconds, memory_bytes, helpers or Helpers(is_open=False))
+    crew = _Crew(itertools.chain(first, remaining), finish, hiring)
     try:
         crew.start(len(first))
         yield from crew.collect()
@@ -160,11 +226,12 @@ def limit_matrix_threads() -> contextlib.AbstractContextManager[object]:
 class _Worker:
     """One helper process; the crew's watchdog kills it when its deadline passes."""
 
-    def __init__(self, function: str, timeout_seconds: float, memory_bytes: int) -> None:
+    def __init__(self, function: str, memory_bytes: int) -> None:
         environment = dict(os.environ)  # numerical libraries must not start threads of their own there
         environment.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONUTF8="1")
-        self._timeout_seconds = timeout_seconds
-        self.deadline = time.monotonic() + _START_SECONDS
+        self._timeout_seconds = math.inf
+        self._has_started = False
+        self.deadline = math.inf
         self.timed_out = False
         try:
             self._process = subprocess.Popen(
@@ -178,17 +245,27 @@ class _Worker:
         except OSError as error:
             raise WorkerError(f"Cannot start helper processes with {sys.executable}: {error}. {_WITHOUT}") from error
 
-    def check_started(self) -> None:
+    def is_usable(self) -> bool:
+        """False if it died while it waited; one that failed to start is for `prepare` to report."""
+        return not self._has_started or self._process.poll() is None
+
+    def prepare(self, timeout_seconds: float) -> None:
+        """Wait until it has started; from now on an item may take so long."""
+        self._timeout_seconds = timeout_seconds
+        if self._has_started:
+            return
+        self.deadline = time.monotonic() + _START_SECONDS
         if self._read() is None:
             code = self._process.wait()
             raise WorkerError(f"A helper process does not start ({sys.executable}, exit code {code}). {_WITHOUT}")
         self.deadline = math.inf
+        self._has_started = True
 
-    def send(self, item: Message) -> None:
+    def send(self, function: str, item: Message) -> None:
         assert self._process.stdin is not None
         self.deadline = time.monotonic() + self._timeout_seconds
         with contextlib.suppress(OSError):  # a dead helper shows when its answer is read
-            write_message(self._process.stdin, item)
+            write_message(self._process.stdin, {**item, FUNCTION_KEY: function})
         self.deadline = math.inf
 
     def receive(self) -> Message | None:
@@ -229,6 +306,19 @@ class _Worker:
                 stream.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Hiring:
+    """What a call asks of its helpers."""
+
+    function: str
+    timeout_seconds: float
+    memory_bytes: int
+    helpers: Helpers
+
+    def hire(self) -> _Worker:
+        return self.helpers.take() or _Worker(self.function, self.memory_bytes)
+
+
 class _Crew(Generic[Result]):
     """The helpers of one call, a thread for each, and the queue between them and the caller."""
 
@@ -236,11 +326,11 @@ class _Crew(Generic[Result]):
         self,
         items: Iterable[Message],
         finish: Callable[[Message, Message | WorkerFailure], Result],
-        make_worker: Callable[[], _Worker],
+        hiring: _Hiring,
     ) -> None:
         self._items = enumerate(items)
         self._finish = finish
-        self._make_worker = make_worker
+        self._hiring = hiring
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._results: queue.Queue[Outcome[Result] | BaseException | None] = queue.Queue(maxsize=256)
@@ -293,6 +383,7 @@ class _Crew(Generic[Result]):
     def _work(self) -> None:
         """Keep the helper one item ahead: it works on the next while this thread finishes the last."""
         worker = self._start_worker()
+        is_idle = False
         try:
             current = self._send_next(worker)
             while current is not None:
@@ -307,28 +398,32 @@ class _Crew(Generic[Result]):
                 index, item = current
                 self._results.put(Outcome(index, self._finish(item, failure if answer is None else answer)))
                 current = following
+            is_idle = True
         finally:
-            self._end_worker(worker)
+            self._end_worker(worker, keep=is_idle)
 
     def _start_worker(self) -> _Worker:
-        worker = self._make_worker()
+        worker = self._hiring.hire()
         with self._lock:
             self._workers.add(worker)
         try:
-            worker.check_started()
+            worker.prepare(self._hiring.timeout_seconds)
         except WorkerError:
             self._end_worker(worker)
             raise
         return worker
 
-    def _end_worker(self, worker: _Worker) -> None:
+    def _end_worker(self, worker: _Worker, *, keep: bool = False) -> None:
         with self._lock:
             self._workers.discard(worker)
-        worker.close()
+        if keep:
+            self._hiring.helpers.keep(worker)
+        else:
+            worker.close()
 
     def _send_next(self, worker: _Worker) -> tuple[int, Message] | None:
         with self._lock:
             numbered = None if self._stopped.is_set() else next(self._items, None)
         if numbered is not None:
-            worker.send(numbered[1])
+            worker.send(self._hiring.function, numbered[1])
         return numbered

@@ -12,12 +12,15 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
 
 Message = dict[str, Any]
 """JSON values and numpy arrays by name."""
+FUNCTION_KEY = "function"
+"""Name in a request that says which function to call; no item may use it for something else."""
 
 
 def write_message(stream: IO[bytes], message: Mapping[str, Any]) -> None:
@@ -68,6 +71,7 @@ def read_message(stream: IO[bytes]) -> Message | None:
     return message
 
 
+@lru_cache
 def find_function(name: str) -> Callable[[Message], Message]:
     """Import the function called "package.module:function"."""
     module, _, function = name.partition(":")
@@ -79,18 +83,19 @@ def serve(function_name: str, memory_bytes: int) -> None:
     """Answer requests until the other side closes the pipe.
 
     Args:
-        function_name: "package.module:function"; called with each request, returns the answer.
+        function_name: "package.module:function", imported at the start. Each request names the function that it
+            is for, mostly this one; called with the request, it returns the answer.
         memory_bytes: address space that a request may add to what the process starts with; 0 for no limit.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     warnings.simplefilter("ignore")
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a decoder prints must not end up between the messages
-    function = find_function(function_name)
+    find_function(function_name)
     _limit_memory(memory_bytes)
     write_message(answers, {"ready": True})
     while (request := read_message(requests)) is not None:
-        write_message(answers, function(request))
+        write_message(answers, find_function(request.pop(FUNCTION_KEY))(request))
 
 
 def _limit_memory(memory_bytes: int) -> None:

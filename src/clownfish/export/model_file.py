@@ -135,6 +135,8 @@ def _run(model: bytes, output: str, pictures: NDArray[np.uint8]) -> NDArray[np.f
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # as in prediction; more threads would mostly wait for each other
+    options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     values: NDArray[np.float32] = session.run([output], {"image": pictures})[0]

@@ -9,19 +9,25 @@ the run, so that a run can be repeated to the bit.
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from clownfish.compute import Message, WorkerFailure, run_in_workers
+from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
 from clownfish.features.cache import INSPECTED_NAMES, Entry, FeatureCache
 from clownfish.features.inspection import inspect_photo
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing, View
 from clownfish.records import Backbone, Inspection, PhotoFile
 
+if TYPE_CHECKING:
+    import onnxruntime
 
-def make_session(onnx: bytes) -> onnxruntime.InferenceSession:
+INSPECT_FUNCTION = "clownfish.features.inspection:inspect_photo"
+"""What helper processes are asked to do."""
+
+
+def make_session(onnx: bytes) -> "onnxruntime.InferenceSession":
     """Load a graph for use from several threads at once, one core each.
 
     Args:
@@ -30,6 +36,8 @@ def make_session(onnx: bytes) -> onnxruntime.InferenceSession:
     Returns:
         The session.
     """
+    import onnxruntime  # here, so that helper processes can be started before it is imported
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -44,6 +52,7 @@ def extract_features(
     cache: FeatureCache,
     *,
     view: View = "whole",
+    helpers: Helpers | None = None,
     on_photo: Callable[[], None] = lambda: None,
 ) -> tuple[list[Inspection], NDArray[np.float32]]:
     """Inspect every photo and compute its features, taking from the cache what is there.
@@ -54,6 +63,7 @@ def extract_features(
         preprocessing: how photos become the network's input.
         cache: where features are kept between runs.
         view: what to show of each photo.
+        helpers: helper processes that are there already.
         on_photo: called once for each photo that is done.
 
     Returns:
@@ -71,9 +81,9 @@ def extract_features(
         else:
             positions.append(position)
     requests = [extractor.make_request(photos[position].path) for position in positions]
-    function = "clownfish.features.inspection:inspect_photo"
+    outcomes = run_in_workers(requests, function=INSPECT_FUNCTION, finish=extractor.finish, helpers=helpers)
     try:
-        with closing(run_in_workers(requests, function=function, finish=extractor.finish)) as outcomes:
+        with closing(outcomes):
             for outcome in outcomes:
                 position = positions[outcome.index]
                 inspections[position] = outcome.result.inspection
@@ -94,6 +104,7 @@ def extract_views(
     preprocessing: Preprocessing,
     cache: FeatureCache,
     *,
+    helpers: Helpers | None = None,
     on_photo: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Compute the features of mirrored and cropped views, for augmentation.
@@ -104,6 +115,7 @@ def extract_views(
         backbone: the network.
         preprocessing: how photos become the network's input.
         cache: where features are kept between runs.
+        helpers: helper processes that are there already.
         on_photo: called once for each view that is done.
 
     Returns:
@@ -111,7 +123,9 @@ def extract_views(
     """
     views = np.repeat(features[:, None], len(AUGMENTED_VIEWS), axis=1)
     for number, view in enumerate(AUGMENTED_VIEWS):
-        inspections, values = extract_features(photos, backbone, preprocessing, cache, view=view, on_photo=on_photo)
+        inspections, values = extract_features(
+            photos, backbone, preprocessing, cache, view=view, helpers=helpers, on_photo=on_photo
+        )
         views[np.flatnonzero([inspection.usable for inspection in inspections]), number] = values
     return views
 

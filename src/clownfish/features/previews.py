@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from clownfish.compute import Message, WorkerFailure, run_in_workers
+from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
 from clownfish.features.cache import FeatureCache
 from clownfish.images import make_preview
 from clownfish.records import Photo
 
 
-def load_previews(photos: Sequence[Photo], cache: FeatureCache) -> dict[str, bytes]:
+def load_previews(photos: Sequence[Photo], cache: FeatureCache, *, helpers: Helpers | None = None) -> dict[str, bytes]:
     """Get the small pictures of photos that were decoded before.
 
     Args:
         photos: which ones.
         cache: where previews are kept between runs.
+        helpers: helper processes that are there already.
 
     Returns:
         JPEG data by content hash; b"" for a photo that cannot be read any more.
@@ -32,7 +33,7 @@ def load_previews(photos: Sequence[Photo], cache: FeatureCache) -> dict[str, byt
             previews[photo.content_hash] = preview
     requests = [{"hash": content_hash, "path": path} for content_hash, path in missing.items()]
     function = "clownfish.features.previews:make_preview_reply"
-    with closing(run_in_workers(requests, function=function, finish=_take_preview)) as outcomes:
+    with closing(run_in_workers(requests, function=function, finish=_take_preview, helpers=helpers)) as outcomes:
         for outcome in outcomes:
             content_hash, preview = outcome.result
             previews[content_hash] = preview

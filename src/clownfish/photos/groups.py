@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.compute import TIMEOUT_SECONDS, Message, WorkerFailure, run_in_workers
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.photos.bursts import find_bursts
 from clownfish.photos.file_names import find_marked_copies
@@ -81,7 +82,7 @@ def read_user_groups(photos: Sequence[PhotoFile], *, group_by: str = "", group_r
         else:
             names = [f"{group_by}={photo.columns[group_by]}" if photo.columns[group_by] else "" for photo in photos]
     if group_regex:
-        matches = [_match_name(pattern, photo) for pattern in [_compile(group_regex)] for photo in photos]
+        matches = _match_names(group_regex, photos)
         if not any(matches):
             example = photos[0].file if photos else ""
             problems.append(f"--group-regex {group_regex!r} matches none of the file names (such as {example!r}).")
@@ -150,8 +151,41 @@ def _compile(pattern: str) -> re.Pattern[str]:
         raise ConfigError(f"--group-regex {pattern!r} is not a regular expression: {error}.") from error
 
 
-def _match_name(pattern: re.Pattern[str], photo: PhotoFile) -> str:
-    match = pattern.search(photo.file)
+def _match_names(group_regex: str, photos: Sequence[PhotoFile]) -> list[str]:
+    """Match in a helper process, since some expressions take for ever and Python cannot be told to stop."""
+    _compile(group_regex)
+    request = {"pattern": group_regex, "files": [photo.file for photo in photos]}
+    function = f"{__name__}:match_request"
+    outcomes = run_in_workers(
+        [request], function=function, finish=lambda _, answer: answer, timeout_seconds=TIMEOUT_SECONDS
+    )
+    answer = next(outcomes).result
+    outcomes.close()
+    if isinstance(answer, WorkerFailure):
+        example = photos[0].file if photos else ""
+        raise ConfigError(
+            f"--group-regex {group_regex!r} takes longer than {TIMEOUT_SECONDS:g} seconds on the file names (such as"
+            f" {example!r}). Repeats inside repeats, like (a+)+, are the usual reason: write it without them."
+        )
+    names: list[str] = answer["names"]
+    return names
+
+
+def match_request(request: Message) -> Message:
+    """Name the group of each file; runs in a helper process.
+
+    Args:
+        request: "pattern" and "files".
+
+    Returns:
+        "names", one a file, "" where nothing matches.
+    """
+    pattern = _compile(request["pattern"])
+    return {"names": [_match_name(pattern, file) for file in request["files"]]}
+
+
+def _match_name(pattern: re.Pattern[str], file: str) -> str:
+    match = pattern.search(file)
     if match is None:
         return ""
     name = " ".join([part for part in match.groups() if part] or [match.group()])

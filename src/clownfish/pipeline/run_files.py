@@ -4,6 +4,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES
+from clownfish.compute import Helpers
 from clownfish.config import TrainConfig, format_config
 from clownfish.evaluation.intervals import MODEL_SPREAD
 from clownfish.evaluation.metrics import (
@@ -32,7 +34,7 @@ from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
-from clownfish.report.html import render_report
+from clownfish.report.html import load_template, render_report
 from clownfish.splits import Split
 from clownfish.training.selection import Trained, TrainingOptions
 
@@ -65,23 +67,34 @@ class TrainingOutcome:
     examination: Examination
 
 
-def make_run_files(outcome: TrainingOutcome, log: RunLog) -> tuple[dict[str, Any], dict[str, bytes]]:
+def make_run_files(
+    outcome: TrainingOutcome, log: RunLog, helpers: Helpers | None = None
+) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Make the content of every file of the run folder.
 
     Args:
         outcome: of the stages.
         log: of the run; its events become log.jsonl.
+        helpers: helper processes that are there already.
 
     Returns:
         The metrics, and the content by file name.
     """
     metrics = make_metrics(outcome)
-    with log.time_stage("export"):
-        model = _make_model(outcome, metrics, log.created)
     messages = list_messages(outcome)
+
+    # onnx and ONNX Runtime leave Python free, so the report's pictures are collected while they work; the seconds of
+    # "export" are those that it takes longer than that
+    with ThreadPoolExecutor(1) as pool:
+        exported = pool.submit(_make_model, outcome, metrics, log.created)
+        with log.time_stage("report"):
+            content = _make_report_content(outcome, metrics, messages, log.created, helpers)
+            load_template()
+        with log.time_stage("export"):
+            model = exported.result()
     with log.time_stage("report"):
         metrics["seconds"] = log.summarise_seconds()
-        report = render_report(_make_report_content(outcome, metrics, messages, log.created))
+        report = render_report(content)
     metrics["seconds"] = log.summarise_seconds()
     for message in messages:
         log.add("message", text=message)
@@ -273,7 +286,11 @@ def _list_versions() -> dict[str, str]:
 
 
 def _make_report_content(
-    outcome: TrainingOutcome, metrics: dict[str, Any], messages: Sequence[str], created: str
+    outcome: TrainingOutcome,
+    metrics: dict[str, Any],
+    messages: Sequence[str],
+    created: str,
+    helpers: Helpers | None,
 ) -> ReportContent:
     catalog, trained = outcome.catalog, outcome.trained
     predicted = outcome.probabilities.argmax(axis=1)
@@ -284,7 +301,7 @@ def _make_report_content(
     test = np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS]
     examples = _choose_examples(catalog, np.flatnonzero(parts == "train"))
     shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
-    previews = load_previews(shown, outcome.cache)
+    previews = load_previews(shown, outcome.cache, helpers=helpers)
 
     def show(row: np.int64, *, as_example: bool = False) -> ReportPhoto:
         photo: Photo = catalog.photos[catalog.used[row]]

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.backbones import load_backbone
+from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.cache import FeatureCache
-from clownfish.features.extract import extract_features, extract_views, keep_rows
+from clownfish.features.extract import INSPECT_FUNCTION, extract_features, extract_views, keep_rows
 from clownfish.features.pictures import load_pictures
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
@@ -19,12 +20,10 @@ from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.corrections import note_corrections
 from clownfish.pipeline.corrected_scan import scan_corrected
 from clownfish.pipeline.log import RunLog
-from clownfish.pipeline.photo_examination import PhotoMaterial, examine_photos
 from clownfish.pipeline.run import Run
-from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 from clownfish.progress import NoProgress, Progress
-from clownfish.records import Catalog, Part, Photo, PhotoFile
-from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
+from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
+from clownfish.splits import Split, make_folds, match_training, parse_shares, split_photos, take_split
 from clownfish.training.cross_validation import cross_validate
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import train_head
@@ -47,11 +46,21 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         BackboneError: the pre-trained weights are missing or changed.
         OutputError: the run folder exists or cannot be written.
     """
-    progress, log = progress or NoProgress(), RunLog()
+    with Helpers() as helpers:
+        return _train(config, out, progress or NoProgress(), helpers)
+
+
+def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers) -> Run:
+    log = RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
         scan, corrections = scan_corrected(config.photos)
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
+    helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
+    # while they start: what takes time to import, and the network
+    from clownfish.pipeline.photo_examination import PhotoMaterial, examine_photos
+    from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
+
     with log.time_stage("features"):
         backbone = load_backbone(
             config.features.backbone, feature_set=config.features.feature_set, weights=config.features.weights or None
@@ -59,7 +68,9 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         preprocessing = Preprocessing(size=backbone.input_size, resize=config.features.resize)
         cache = FeatureCache()
         with progress.show_stage("Reading photos", len(scan.photos)) as advance:
-            inspections, features = extract_features(scan.photos, backbone, preprocessing, cache, on_photo=advance)
+            inspections, features = extract_features(
+                scan.photos, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
+            )
     with log.time_stage("split"):
         catalog = build_catalog(
             scan.photos,
@@ -77,25 +88,19 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         files = [_find_file(catalog.photos[position]) for position in catalog.used]
         num_views = len(files) * len(AUGMENTED_VIEWS)
         with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
-            views = extract_views(files, features, backbone, preprocessing, cache, on_photo=advance)
+            views = extract_views(files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance)
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(catalog, features, views, config)
+        photos = _make_training_set(catalog, features, views, backbone, config)
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        folds, random_folds = _make_folds(catalog, config)
-        num_folds = sum(len(np.unique(own)) for own in (folds, random_folds) if own is not None)
-        with progress.show_stage("Cross-validating", num_folds) as advance:
-            out_of_fold = cross_validate(photos, folds, config.training, on_fold=advance)
-            out_of_random_fold = (
-                None if random_folds is None else cross_validate(photos, random_folds, config.training, on_fold=advance)
-            )
+        out_of_fold, out_of_random_fold, num_folds = _cross_validate(photos, catalog, split, config, progress)
     with log.time_stage("examine"), progress.show_stage("Examining", None):
         examination = examine_photos(
             PhotoMaterial(
                 catalog=catalog,
                 features=features,
-                folds=folds,
+                folds=make_folds(catalog.label_names, catalog.groups, seed=config.training.seed),
                 backbone=backbone,
                 preprocessing=preprocessing,
                 cache=cache,
@@ -115,11 +120,11 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         probabilities=trained.head.predict_rows(features, photos.rows),
         out_of_fold=out_of_fold,
         out_of_random_fold=out_of_random_fold,
-        num_folds=int(folds.max()) + 1,
+        num_folds=num_folds,
         cache=cache,
         examination=examination,
     )
-    metrics, files_to_write = make_run_files(outcome, log)
+    metrics, files_to_write = make_run_files(outcome, log, helpers)
     cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
@@ -162,13 +167,21 @@ def _check_groups(catalog: Catalog) -> None:
         )
 
 
-def _make_folds(catalog: Catalog, config: TrainConfig) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Folds that keep groups whole; and folds that do not, for the difference, where there are groups at all."""
-    labels, groups, seed = catalog.label_names, catalog.groups, config.training.seed
-    folds = make_folds(labels, groups, seed=seed)
-    if len(set(groups)) == len(groups):
-        return folds, None
-    return folds, make_folds(labels, [str(number) for number in range(len(labels))], seed=seed)
+def _cross_validate(
+    photos: TrainingSet, catalog: Catalog, split: Split, config: TrainConfig, progress: Progress
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int]:
+    """With groups kept whole, and where there are groups also with photos dealt out one by one, for the difference."""
+    labels, seed = catalog.label_names, config.training.seed
+    alone = [str(number) for number in range(len(labels))]
+    ways = [catalog.groups] if len(set(catalog.groups)) == len(labels) else [catalog.groups, alone]
+    divisions = [make_folds(labels, groups, seed=seed) for groups in ways]
+    num_folds = [int(folds.max()) + 1 for folds in divisions]
+    found = []
+    with progress.show_stage("Cross-validating", sum(num_folds)) as advance:
+        for groups, folds in zip(ways, divisions, strict=True):
+            fitted = match_training(labels, groups, folds, split.parts, seed=seed)
+            found.append(cross_validate(photos, folds, config.training, training=fitted, on_fold=advance))
+    return found[0], found[1] if len(found) > 1 else None, num_folds[0]
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
@@ -180,7 +193,11 @@ def _find_file(photo: Photo) -> PhotoFile:
 
 
 def _make_training_set(
-    catalog: Catalog, features: NDArray[np.float32], views: NDArray[np.float32] | None, config: TrainConfig
+    catalog: Catalog,
+    features: NDArray[np.float32],
+    views: NDArray[np.float32] | None,
+    backbone: Backbone,
+    config: TrainConfig,
 ) -> TrainingSet:
     return TrainingSet(
         features=features,
@@ -189,4 +206,5 @@ def _make_training_set(
         num_classes=len(catalog.classes),
         views=views,
         balance=config.training.balance,
+        parts=backbone.parts,
     )

@@ -70,6 +70,7 @@ class Classifier:
             raise ModelFileError(f"{path} is not a model that this clownfish can use. {hint}")
         self.path = path
         self.hash = hashlib.sha256(data).hexdigest()
+        self._metadata = dict(metadata)
         self._read_metadata(metadata)
         if compute_seal(data, metadata.get("seal", ""), metadata.get("created", "")) != metadata.get("seal"):
             raise ModelFileError(f"{path} is damaged, or was changed since clownfish wrote it. Use the original.")
@@ -156,6 +157,17 @@ class Classifier:
             content_hash: SHA-256 of the file, hexadecimal.
         """
         return content_hash[:16] in self._training_photos
+
+    def read_metadata(self, name: str) -> Any | None:
+        """Read a further property of the model file.
+
+        Args:
+            name: of a property that holds JSON.
+
+        Returns:
+            What the JSON says; None if the model has no such property.
+        """
+        return json.loads(self._metadata[name]) if name in self._metadata else None
 
     def __repr__(self) -> str:
         return f"Classifier({str(self.path)!r}, classes={list(self.classes)})"

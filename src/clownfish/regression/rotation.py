@@ -5,13 +5,15 @@ photos it is fitted on. So a layer fitted on the rotated features, of which ther
 gives the same probabilities as one fitted on all features, for a fraction of the arithmetic.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.regression.scaling import Scaling, fit_scaling
+
 _RELATIVE_TINY = 1e-6
-_CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,10 +23,7 @@ class Rotation:
     scores: NDArray[np.float32]
     """Shape (num_photos, num_axes), columns orthogonal and of mean 0, strongest first; num_axes is at most
     the smaller of the numbers of photos and of features."""
-    mean: NDArray[np.float32]
-    """Shape (num_features,)."""
-    inverse_deviation: NDArray[np.float32]
-    """Shape (num_features,); 0 where a feature does not vary, which drops it."""
+    scaling: Scaling
     axes: NDArray[np.float32]
     """Shape (num_features, num_axes), orthonormal columns."""
 
@@ -37,31 +36,26 @@ class Rotation:
         Returns:
             Shape (num_rows, num_axes).
         """
-        standardised: NDArray[np.float32] = (features - self.mean) * self.inverse_deviation
-        return standardised @ self.axes
+        return self.scaling.apply(features) @ self.axes
 
 
-def rotate_features(features: NDArray[np.float32], *, max_axes: int | None = None) -> Rotation:
+def rotate_features(
+    features: NDArray[np.float32], *, parts: Sequence[int] | None = None, max_axes: int | None = None
+) -> Rotation:
     """Standardise features and turn them into their principal axes.
 
     Args:
         features: shape (num_photos, num_features), raw.
+        parts: number of features in each part of the vector, see `scaling.fit_scaling`.
         max_axes: keep only the strongest axes; None to lose nothing.
 
     Returns:
         The rotation with the photos' scores.
     """
-    num_photos = len(features)
-    mean = features.mean(axis=0, dtype=np.float64)
-    variance = np.zeros_like(mean)
-    for start in range(0, num_photos, _CHUNK_ROWS):
-        variance += np.square(features[start : start + _CHUNK_ROWS] - mean).sum(axis=0)
-    deviation = np.sqrt(variance / num_photos)
-    varies = deviation > _RELATIVE_TINY * (1.0 + np.abs(mean))
-    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies).astype(np.float32)
-    standardised = (features - mean.astype(np.float32)) * inverse
+    scaling = fit_scaling(features, np.arange(len(features)), parts=parts)
+    standardised = scaling.apply(features)
     axes = _find_axes(standardised, max_axes)
-    return Rotation(scores=standardised @ axes, mean=mean.astype(np.float32), inverse_deviation=inverse, axes=axes)
+    return Rotation(scores=standardised @ axes, scaling=scaling, axes=axes)
 
 
 def _find_axes(standardised: NDArray[np.float32], max_axes: int | None) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from clownfish.report.charts import Line, Mark, draw_accuracies, draw_curves, draw_matrix
@@ -30,7 +31,7 @@ from clownfish.report.wording import (
 )
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 _PARTS = ("train", "validation", "test", "cross_validated")
 _FACT_NAMES = {
@@ -52,8 +53,13 @@ def render_report(content: ReportContent) -> str:
     Returns:
         A whole HTML document without references to anything outside itself; encode it as UTF-8.
     """
-    template = _make_environment().get_template("template.html.j2")
-    return clean_text(template.render(_collect_values(content)))
+    return clean_text(load_template().render(_collect_values(content)))
+
+
+@lru_cache(maxsize=1)
+def load_template() -> "Template":
+    """Read and compile the template; `render_report` does it, but it may be done in good time."""
+    return _make_environment().get_template("template.html.j2")
 
 
 def _make_environment() -> "Environment":

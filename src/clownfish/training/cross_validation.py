@@ -1,6 +1,6 @@
 """How good the whole procedure is on photos it has not seen: grouped cross-validation.
 
-Each fold is predicted by a layer trained on all the others. What the procedure decides on validation
+Each fold is predicted by a layer trained on photos of the others. What the procedure decides on validation
 photos (epoch, weight decay) is decided inside: the next fold serves as validation photos, then the layer
 is fitted anew on everything but the fold to predict. No photo has a say in its own prediction.
 """
@@ -23,6 +23,7 @@ def cross_validate(
     folds: NDArray[np.int64],
     options: TrainingOptions,
     *,
+    training: NDArray[np.bool_] | None = None,
     on_fold: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
     """Predict every photo by a layer that was trained without its fold.
@@ -31,6 +32,8 @@ def cross_validate(
         photos: all usable photos; `rows` says which take part.
         folds: shape (num_photos,), fold of each photo; a group lies in one fold.
         options: hyperparameters, as for the model itself.
+        training: shape (num_folds, num_photos), the photos that each fold's layer is trained on, see
+            `splits.match_training`; None for all outside the fold.
         on_fold: called when a fold is done.
 
     Returns:
@@ -41,8 +44,9 @@ def cross_validate(
 
     def predict_fold(position: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         held_out = own_folds == numbers[position]
-        inner = own_folds == numbers[(position + 1) % len(numbers)]
-        head = _fit_fold(photos, photos.rows[~held_out], photos.rows[inner], options)
+        fitted = ~held_out if training is None else training[position, photos.rows]
+        inner = fitted & (own_folds == numbers[(position + 1) % len(numbers)])
+        head = _fit_fold(photos, photos.rows[fitted], photos.rows[inner], options)
         return held_out, head.predict_rows(photos.features, photos.rows[held_out])
 
     probabilities = np.empty((len(photos.rows), photos.num_classes))

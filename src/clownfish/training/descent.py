@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.records import Head
-from clownfish.training.scaling import Scaling, estimate_largest_variance, fit_scaling
+from clownfish.regression.scaling import Scaling, estimate_largest_variance, fit_scaling
 
 _CHUNK_ROWS = 2048
 
@@ -52,6 +52,8 @@ class TrainingSet:
     as one of its views, drawn at random."""
     balance: bool = False
     """Let every class count the same, however many photos it has."""
+    parts: tuple[int, ...] | None = None
+    """Number of features in each part of the vector; see `regression.scaling`."""
 
 
 class Fits:
@@ -133,7 +135,7 @@ def descend(training: TrainingSet, weight_decay: NDArray[np.float32], schedule: 
     rows, labels = training.rows, training.labels
     weights = weigh_classes(labels[rows], training.num_classes) if training.balance else np.ones(training.num_classes)
     one_hot = np.eye(training.num_classes, dtype=np.float32)
-    scaling = fit_scaling(training.features, rows)
+    scaling = fit_scaling(training.features, rows, parts=training.parts)
     largest_variance = estimate_largest_variance(training.features, rows, scaling)
     largest_step = min(schedule.learning_rate, (1 + schedule.momentum) / (largest_variance / 2))
     fits = Fits(scaling, weight_decay, _compute_log_priors(labels[rows], weights), largest_step)

@@ -1,0 +1,129 @@
+"""How many photos of each class there are among new ones: counts of answers, corrected for known confusions.
+
+Counting answers is biased. A rare class next to a common one gets the common one's wrong answers and loses few
+of its own (Forman 2008, Data Mining and Knowledge Discovery 17). How often which class is taken for which is
+known from cross-validation, so the counts can be turned back.
+
+The model behind it: class c has a share s_c of the new photos, and answers j to a photo of class c come with
+the probabilities t_cj, which do not depend on the shares (label shift; Saerens, Latinne & Decaestecker 2002,
+Neural Computation 14). Both are unknown. With Dirichlet priors, all conditional distributions are known ones,
+
+    photos of class c among those answered j  ~  Multinomial(m_j, s_c t_cj / sum_c s_c t_cj)
+    s  ~  Dirichlet(prior + photos of each class)
+    t_c  ~  Dirichlet(prior + confusions of c, one a group + photos of class c among the answers)
+
+so drawing from each in turn (Gibbs sampling) gives draws of the true counts themselves, as Ziegler & Czyz
+(2024, TMLR, "Bayesian quantification with black-box estimators") do. Their spread holds both
+uncertainties: which of these photos were answered wrongly, and how well the confusions are known.
+docs/decisions/0009-counts.md has the measurements.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_GROUPS = 5
+"""A class seen in fewer groups than this when the model was evaluated gets no corrected count."""
+
+_NUM_DRAWS = 1000
+_NUM_FIRST_DRAWS = 200
+"""Thrown away, because they still depend on where the chain began."""
+_PRIOR_PHOTOS = 0.5
+"""What the prior adds to the photos of each class (Jeffreys 1946); with many classes, less."""
+_MAX_PRIOR_PHOTOS = 10.0
+"""What it adds in all."""
+_TINY = 1e-300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Photos of each class among new ones; all of shape (num_classes,)."""
+
+    counted: NDArray[np.int64]
+    """How many photos got this answer."""
+    corrected: NDArray[np.float64]
+    """How many photos there probably are (median, each class for itself); NaN where nothing can be said."""
+    low: NDArray[np.float64]
+    """With 95 % probability at least so many; NaN where nothing can be said."""
+    high: NDArray[np.float64]
+    """With 95 % probability at most so many; NaN where nothing can be said."""
+    notes: tuple[str, ...]
+    """Why nothing can be said; "" otherwise."""
+
+
+def estimate_counts(
+    confusions: NDArray[np.int64], num_groups: NDArray[np.int64], counted: NDArray[np.int64], *, seed: int = 1
+) -> Counts:
+    """Turn numbers of answers into numbers of photos of each class, with 95 % intervals.
+
+    Args:
+        confusions: out-of-fold answers of the model, shape (num_classes, num_classes), rows true, columns
+            predicted.
+        num_groups: independent groups behind each row, shape (num_classes,); copies and bursts make a
+            matrix look surer than it is.
+        counted: new photos by answer, shape (num_classes,).
+        seed: of the draws.
+
+    Returns:
+        The counts. The corrected ones need not add up to the number of photos exactly.
+
+    Source:
+        The Gibbs sampler above; Ziegler & Czyz 2024.
+    """
+    draws = _draw_counts(_weigh_by_groups(confusions, num_groups), counted, np.random.default_rng(seed))
+    low, corrected, high = np.quantile(draws, [0.025, 0.5, 0.975], axis=0)
+    is_known = num_groups >= MIN_GROUPS
+    return Counts(
+        counted=counted,
+        corrected=np.where(is_known, np.round(corrected), np.nan),
+        low=np.where(is_known, np.floor(low), np.nan),
+        high=np.where(is_known, np.ceil(high), np.nan),
+        notes=tuple(
+            ""
+            if known
+            else f"only {number} group{'s' * (number != 1)} of photos when the model was evaluated; {MIN_GROUPS} needed"
+            for number, known in zip(num_groups.tolist(), is_known.tolist(), strict=True)
+        ),
+    )
+
+
+def _weigh_by_groups(confusions: NDArray[np.int64], num_groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Scale each row to its number of groups, and add the prior: one photo answered like the average photo.
+
+    The average over classes says how often an answer is right; its wrong part is spread over the other classes.
+    """
+    num_classes = len(confusions)
+    num_photos = confusions.sum(axis=1)
+    weighted = confusions * (np.minimum(num_groups, num_photos) / np.maximum(num_photos, 1))[:, None]
+    right = (np.trace(confusions) + 1) / (confusions.sum() + 2)
+    prior = np.full(confusions.shape, (1 - right) / max(num_classes - 1, 1))
+    np.fill_diagonal(prior, right)
+    pseudo_counts: NDArray[np.float64] = weighted + prior
+    return pseudo_counts
+
+
+def _draw_counts(
+    confusions: NDArray[np.float64], counted: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw true counts from their posterior; shape (num_draws, num_classes)."""
+    num_classes = len(counted)
+    answered = counted > 0
+    answers = counted[answered]
+    # the parts of a Dirichlet variable may be joined: answers that did not occur need only one
+    seen, unseen = confusions[:, answered], confusions[:, ~answered].sum(axis=1, keepdims=True)
+    share_prior = min(_PRIOR_PHOTOS, _MAX_PRIOR_PHOTOS / num_classes)
+    shares: NDArray[np.float64] = np.full(num_classes, 1 / num_classes)
+    assigned: NDArray[np.int64] = np.zeros(seen.shape, np.int64)
+    draws = np.empty((_NUM_DRAWS, num_classes), np.int64)
+    for number in range(-_NUM_FIRST_DRAWS, _NUM_DRAWS):
+        parts = random.standard_gamma(seen + assigned) + _TINY
+        rest = random.standard_gamma(np.maximum(unseen, _TINY))
+        joint = shares[:, None] * parts / (parts.sum(axis=1, keepdims=True) + rest)
+        by_answer = joint.T / joint.sum(axis=0)[:, None]
+        assigned = random.multinomial(answers, by_answer).T
+        totals = assigned.sum(axis=1)
+        raw = random.standard_gamma(totals + share_prior) + _TINY
+        shares = raw / raw.sum()
+        draws[max(number, 0)] = totals
+    return draws
