@@ -91,6 +91,9 @@ def test_upright_classes_and_classes_without_an_up_are_not_blamed() -> None:
     random = np.random.default_rng(0)
     noise = random.standard_normal((2, 90, 9)).astype(np.float32)
     assert find_upside_down(noise[0], noise[1], labels, numbers, 3).upside_down == ()
+    same = find_upside_down(noise[0], noise[1], labels, numbers % 30, 3)  # the groups are the same in all classes
+    assert same.upside_down == ()
+    assert np.isnan(same.upright_shares).all()
     assert np.isnan(find_upside_down(noise[0], noise[1], labels, np.zeros(90, np.int64), 99).upright_shares[50])
 
 

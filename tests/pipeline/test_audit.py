@@ -17,10 +17,9 @@ pytestmark = pytest.mark.usefixtures("shared_cache", "no_helpers")
 
 
 def draw_tree(seed: int, *, hue: int) -> Image.Image:
-    """Light above, dark below, and a stem of the class's colour."""
+    """Light above, dark below, a different scene in every picture, and a crown of the class's colour."""
     random = np.random.default_rng(seed)
-    pixels = np.zeros((64, 64, 3))
-    pixels[:] = np.linspace(230, 40, 64)[:, None, None] + random.normal(0, 12, (64, 64, 1))
+    pixels = 0.5 * draw_photo(64, 64, seed=seed) + np.linspace(140, 0, 64)[:, None, None]
     left = 20 + int(random.integers(0, 16))
     pixels[24:, left : left + 8] = [200, 60, 60]
     pixels[8:28, left - 8 : left + 16, hue] = 220

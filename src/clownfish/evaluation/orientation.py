@@ -95,7 +95,11 @@ def find_upside_down(
     while len(left) > 2 or (len(left) == 2 and not wrong_way):
         margins = _compare_views(scores, labels, groups, num_classes, wrong_way)
         for number in left:
-            shares[number] = (margins[labels == number] > 0).mean()
+            own = margins[labels == number]
+            shares[number] = np.nan if np.isnan(own).any() else (own > 0).mean()
+        left = [number for number in left if not np.isnan(shares[number])]
+        if len(left) < 2:
+            break
         worst = min(left, key=lambda number: float(shares[number]))
         chance = binomtest(round(shares[worst] * counts[worst]), int(counts[worst]), 0.5, alternative="less").pvalue
         if shares[worst] > _MAX_SHARE or chance >= _SIGNIFICANCE / len(judged) or 2 * len(wrong_way) + 1 > len(judged):
@@ -120,7 +124,10 @@ def _compare_views(
     num_classes: int,
     left_out: list[int],
 ) -> NDArray[np.float64]:
-    """How much more each photo looks upright than its upside-down copy, by layers that did not see its class."""
+    """How much more each photo looks upright than its upside-down copy, by layers that did not see its class.
+
+    NaN where the class shares its groups with all others, which leaves nothing to learn from.
+    """
     num = len(labels)
     both = np.tile(labels, 2)
     is_flipped = np.repeat(np.array([0, 1], np.int64), num)
@@ -128,8 +135,10 @@ def _compare_views(
     for number in range(num_classes):
         weights[number, np.tile(np.isin(groups, groups[labels == number]), 2)] = 0
     used = weights.any(axis=1)
+    if not used.any():
+        return np.full(num, np.nan)
     layers = fit_layers(scores, is_flipped, weights[used], np.full(int(used.sum()), _PENALTY, np.float32), 2)
-    logs = np.zeros((num_classes, 2 * num, 2))
+    logs = np.full((num_classes, 2 * num, 2), np.nan)
     logs[used] = layers.predict_log_probabilities(scores)
     upright = logs[both, np.arange(2 * num), 0] - logs[both, np.arange(2 * num), 1]
     difference: NDArray[np.float64] = upright[:num] - upright[num:]
