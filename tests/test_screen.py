@@ -36,7 +36,9 @@ def test_run_is_told_in_about_fifteen_lines(facts: dict[str, Any]) -> None:
     assert find_line(lines, "Network") == "efficientnet_lite0; 28,490 of 3,378,490 parameters trained"
     assert find_line(lines, "Training").startswith("20 epochs of 2 iterations (batches of 32); kept epoch ")
     assert re.fullmatch(r"loss \d+\.\d{3}, accuracy \d+ %", find_line(lines, "  validation"))
-    assert re.fullmatch(r"\d+ % right \(\d+ % to \d+ %\), cross-entropy \d\.\d{3}, 10 photos", find_line(lines, "Test"))
+    few = r"between \d+ % and \d+ % right, cross-entropy \d\.\d{3}, 10 photos: too few for one number"
+    assert re.fullmatch(few, find_line(lines, "Test"))
+    assert re.match(r"\d+ % right \(\d+ % to \d+ %\), cross-entropy", find_line(lines, "Cross-validated"))
     assert find_line(lines, "Cross-validated").endswith(", 60 photos, 5 folds")
     assert find_line(lines, "Guessing") == ("10 % right by always saying the commonest class, cross-entropy 2.303")
     assert find_line(lines, "Report") == str(Path("runs/digits-1/report.html"))
@@ -59,9 +61,29 @@ def test_run_is_told_in_about_fifteen_lines(facts: dict[str, Any]) -> None:
     ],
 )
 def test_per_cents_never_claim_more_than_is_true(facts: dict[str, Any], share: float, text: str) -> None:
-    facts["metrics"]["test"]["accuracy"] = {"value": share, "low": 0.25, "high": 0.75}
-    found = find_line(describe_run(**facts), "Test")
+    facts["metrics"]["cross_validated"]["accuracy"] = {"value": share, "low": 0.25, "high": 0.75}
+    found = find_line(describe_run(**facts), "Cross-validated")
     assert found.startswith(f"{text} right (25 % to 75 %)")
+
+
+def test_groups_are_counted_beside_photos(facts: dict[str, Any]) -> None:
+    part = facts["metrics"]["cross_validated"]
+    part["num_groups"] = 25
+    assert find_line(describe_run(**facts), "Cross-validated").endswith(", 60 photos in 25 groups, 5 folds")
+    part["num_groups"] = 14
+    found = find_line(describe_run(**facts), "Cross-validated")
+    assert found.startswith("between ") and "60 photos in 14 groups: too few for one number" in found
+
+
+def test_random_split_is_shown_where_it_claims_too_much(facts: dict[str, Any]) -> None:
+    part = facts["metrics"]["cross_validated"]
+    part["random_split"] = {"accuracy": {"value": 0.9, "low": 0.85, "high": 0.95}}
+    part["leak"] = {"value": 0.25, "low": 0.2, "high": 0.3}
+    assert find_line(describe_run(**facts), "Random split") == (
+        "would claim 90 %, 25 points too good: it deals a group out to both sides"
+    )
+    part["leak"] = {"value": 0.25, "low": -0.1, "high": 0.3}
+    assert not [line for line in describe_run(**facts) if line.startswith("Random split")]
 
 
 def test_lowest_loss_elsewhere_is_mentioned(facts: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
     python -m validation.coverage PHOTOS [--groups CSV --group-column NAME] [--draws 1000] [--quick]
 
 Small sets of 20, 50 and 100 photos a class are drawn from a large one, with bursts (whole groups) and without (one
-photo a group). Each goes through the product's own split, training and grouped cross-validation; the interval is compared
-with the accuracy of the shipped model on all photos of all other groups. That accuracy has an error of its own where
+photo a group). Each goes through the product's own split, training and grouped cross-validation; the interval is set
+against the accuracy of the shipped model on all photos of all other groups, which has an error of its own where
 the set is not much larger than the draw, so what is found is a lower bound of the coverage. `--quick` trains by the
 exact solver in place of gradient descent: the same model but for the noise of the latter, ten times faster.
 """

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clownfish.evaluation.intervals import MIN_GROUPS
+
 _WIDTH = 16
 
 
@@ -47,6 +49,7 @@ def describe_run(
         lines.append(_line("Test", _describe_part(part)))
     lines += [
         _line("Cross-validated", f"{_describe_part(metrics['cross_validated'])}, {_count_folds(metrics)}"),
+        *_describe_leak(metrics["cross_validated"]),
         _line("Guessing", _describe_chance(metrics)),
         *_describe_confusions(metrics),
         *describe_messages(metrics["messages"]),
@@ -180,11 +183,24 @@ def _describe_epoch(loss: str, accuracy: str) -> str:
 
 
 def _describe_part(part: Mapping[str, Any]) -> str:
-    accuracy = part["accuracy"]
-    return (
-        f"{_percent(accuracy['value'])} right ({_percent(accuracy['low'])} to {_percent(accuracy['high'])}),"
-        f" cross-entropy {part['cross_entropy']:.3f}, {part['num_photos']} photos"
-    )
+    accuracy, num_photos, num_groups = part["accuracy"], part["num_photos"], part["num_groups"]
+    low, high = _percent(accuracy["low"]), _percent(accuracy["high"])
+    counts = f"{num_photos} photos" + (f" in {num_groups} groups" if num_groups < num_photos else "")
+    loss = f"cross-entropy {part['cross_entropy']:.3f}"
+    if num_groups < MIN_GROUPS:  # one number would be believed
+        return f"between {low} and {high} right, {loss}, {counts}: too few for one number"
+    return f"{_percent(accuracy['value'])} right ({low} to {high}), {loss}, {counts}"
+
+
+def _describe_leak(cross_validated: Mapping[str, Any]) -> list[str]:
+    """What a random split would have claimed, where that is clearly too much."""
+    leak = cross_validated.get("leak")
+    if leak is None or leak["low"] <= 0 or round(100 * leak["value"]) < 1:
+        return []
+    points = round(100 * leak["value"])
+    claimed = _percent(cross_validated["random_split"]["accuracy"]["value"])
+    text = f"would claim {claimed}, {points} point{'s' * (points != 1)} too good: it deals a group out to both sides"
+    return [_line("Random split", text)]
 
 
 def _count_folds(metrics: Mapping[str, Any]) -> str:

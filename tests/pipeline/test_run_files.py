@@ -48,15 +48,17 @@ def test_metrics_have_exactly_the_keys_of_schema_1(run: Run) -> None:
         "learning_rate",
         "messages",
     }
-    part_keys = {"num_photos", "accuracy", "balanced_accuracy", "cross_entropy"}
+    part_keys = {"num_photos", "num_groups", "accuracy", "balanced_accuracy", "cross_entropy"}
     for part in PARTS:
         assert set(metrics[part]) == part_keys
-    assert set(metrics["cross_validated"]) == {*part_keys, "num_folds", "per_class", "confusion_matrix"}
+    leak_keys = {"random_split", "leak"} if metrics["num_groups"] < metrics["cross_validated"]["num_photos"] else set()
+    assert set(metrics["cross_validated"]) == {*part_keys, "num_folds", "per_class", "confusion_matrix", *leak_keys}
     assert set(metrics["test"]["accuracy"]) == {"value", "low", "high"}
     assert set(metrics["chance"]) == {"accuracy", "cross_entropy"}
     assert set(metrics["num_photos"]) == {"train", "validation", "test", "unusable", "left_out"}
     for row in metrics["per_class"] + metrics["cross_validated"]["per_class"]:
-        assert set(row) == {"label", "num_photos", "tp", "fp", "fn", "tn", "precision", "recall", "f1"}
+        counts = {"label", "num_photos", "num_groups", "tp", "fp", "fn", "tn"}
+        assert set(row) == {*counts, "precision", "recall", "recall_low", "recall_high", "f1"}
     assert set(metrics["versions"]) == {"python", "clownfish", "numpy", "onnx", "onnxruntime", "pillow"}
 
 
@@ -84,7 +86,7 @@ def test_no_group_crosses_the_split(run: Run) -> None:
 
 def test_tables_have_the_columns_of_the_design(run: Run) -> None:
     assert list(read_table(run.path / "photos.csv")[0]) == [
-        *("file", "label", "group", "split", "width", "height", "status", "note"),
+        *("file", "label", "group", "group_reason", "split", "width", "height", "status", "note"),
     ]
     assert list(read_table(run.path / "predictions.csv")[0]) == [
         *("file", "split", "label", "predicted", "probability", "correct", "answered", *run.metrics["classes"]),

@@ -33,6 +33,8 @@ _PRIOR_PHOTOS = 0.5
 """What the prior adds to the photos of each class (Jeffreys 1946); with many classes, less."""
 _MAX_PRIOR_PHOTOS = 10.0
 """What it adds in all."""
+_PRIOR_WRONG = 0.5
+_MAX_PRIOR_RIGHT = 5.0
 _TINY = 1e-300
 
 
@@ -89,18 +91,23 @@ def estimate_counts(
 
 
 def _weigh_by_groups(confusions: NDArray[np.int64], num_groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Scale each row to its number of groups, and add the prior: one photo answered like the average photo.
+    """Scale each row to its number of groups, and add the prior: the Dirichlet parameters of each class's answers.
 
-    The average over classes says how often an answer is right; its wrong part is spread over the other classes.
+    The prior is half a wrong answer, and as many right ones as go with it at the average rate of errors, at most
+    five. The wrong answers of a class are then spread as if one more had been given to all other classes alike:
+    with few errors, most of those to come are confusions that have not been seen yet.
     """
     num_classes = len(confusions)
     num_photos = confusions.sum(axis=1)
     weighted = confusions * (np.minimum(num_groups, num_photos) / np.maximum(num_photos, 1))[:, None]
-    right = (np.trace(confusions) + 1) / (confusions.sum() + 2)
-    prior = np.full(confusions.shape, (1 - right) / max(num_classes - 1, 1))
-    np.fill_diagonal(prior, right)
-    pseudo_counts: NDArray[np.float64] = weighted + prior
-    return pseudo_counts
+    is_right = np.eye(num_classes, dtype=bool)
+    error_rate = (confusions[~is_right].sum() + 0.5) / (confusions.sum() + 1)
+    right = np.diagonal(weighted) + min(_MAX_PRIOR_RIGHT, _PRIOR_WRONG * (1 - error_rate) / error_rate)
+    wrong = np.where(is_right, 0.0, weighted)
+    num_wrong = wrong.sum(axis=1, keepdims=True)
+    spread = (wrong + np.where(is_right, 0.0, 1 / max(num_classes - 1, 1))) / (num_wrong + 1)
+    parameters: NDArray[np.float64] = np.where(is_right, right[:, None], (num_wrong + _PRIOR_WRONG) * spread)
+    return parameters
 
 
 def _draw_counts(

@@ -4,8 +4,8 @@ Candidates come from windows of the pixels (`windows`), in large sets from featu
 whether fine detail agrees after alignment (`registration`), first on thumbnails, then on larger pictures.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,12 @@ MIN_AGREEMENT = 0.94
 """Above what photos of different things reach: 0.93 for fish on one measuring board, 0.86 for beetles."""
 MAX_EXHAUSTIVE = 3000
 """Up to so many photos, all are compared with all."""
-_MIN_ROUGH_AGREEMENT = 0.72
+MAX_COMPARISONS = 25_000_000
+"""In larger sets, so many pairs within classes are compared, small classes first; features name other candidates."""
+_MIN_ROUGH_AGREEMENT = 0.76
 _MIN_LIKENESS = 0.75
 _NUM_BEST = 8
-_NUM_SIMILAR = 5
+_NUM_SIMILAR = 10
 _BLOCK_PAIRS = 256
 _BLOCK_LOCATED = 2048
 _NUM_DEVIATIONS = 4
@@ -97,19 +99,40 @@ def _find_candidates(
 ) -> Candidates:
     if len(thumbnails) <= MAX_EXHAUSTIVE:
         return WindowIndex(thumbnails).find_best(_NUM_BEST, _MIN_LIKENESS)
+    found = [_find_by_features(thumbnails, features, labels)]
+    budget = MAX_COMPARISONS
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    for photos in sorted(classes, key=len):
+        budget -= len(photos) ** 2
+        if budget < 0:
+            break
+        inside = WindowIndex(thumbnails[photos]).find_best(_NUM_BEST, _MIN_LIKENESS)
+        found.append(replace(inside, first=photos[inside.first], second=photos[inside.second]))
+    return _join(found)
+
+
+def _find_by_features(
+    thumbnails: NDArray[np.uint8], features: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Candidates:
     pairs = find_similar(features, labels, num_best=_NUM_SIMILAR)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])  # either may be the part
-    found = []
+    nothing = np.empty(0, np.int64)
+    found = [Candidates(first=nothing, second=nothing, views=nothing, windows=np.empty((0, 3), np.float32))]
     for start in range(0, len(pairs), _BLOCK_LOCATED):
         photos, places = np.unique(pairs[start : start + _BLOCK_LOCATED], return_inverse=True)
         first, second = places.reshape(-1, 2).T
         located = WindowIndex(thumbnails[photos]).locate(first, second, _MIN_LIKENESS)
-        found.append((photos[located.first], photos[located.second], located.views, located.windows))
-    if not found:
-        nothing = np.empty(0, np.int64)
-        return Candidates(first=nothing, second=nothing, views=nothing, windows=np.empty((0, 3), np.float32))
-    first, second, views, windows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Candidates(first=first, second=second, views=views, windows=windows)
+        found.append(replace(located, first=photos[located.first], second=photos[located.second]))
+    return _join(found)
+
+
+def _join(found: Sequence[Candidates]) -> Candidates:
+    return Candidates(
+        first=np.concatenate([candidates.first for candidates in found]),
+        second=np.concatenate([candidates.second for candidates in found]),
+        views=np.concatenate([candidates.views for candidates in found]),
+        windows=np.concatenate([candidates.windows for candidates in found]),
+    )
 
 
 def _take(candidates: Candidates, keep: NDArray[np.bool_]) -> Candidates:

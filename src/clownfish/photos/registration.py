@@ -19,7 +19,10 @@ Pictures = NDArray[np.float32]
 
 MIN_OVERLAP = 0.6
 """Share of the first picture that has to lie inside the second."""
-_NUM_STEPS = {32: 8, 64: 4}
+_NUM_STEPS = {32: (8, 3), 64: (0, 6)}
+"""By side of the pictures: steps of shift and scale alone, which converge from farther off, then of all six numbers."""
+_SHIFT_AND_SCALE = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]], np.float32)
+"""The six numbers of a map (offset, x, y of the column; of the row) from two shifts and one scale."""
 _DETAIL_SHARE = 1 / 16
 """Radius of the blur that is subtracted, as a share of the picture."""
 _SMOOTHING = 1.0
@@ -89,7 +92,9 @@ def register_pictures(first: NDArray[np.uint8], second: NDArray[np.uint8], maps:
     return Registration(maps=maps, agreement=np.where(is_likely, agreement, np.float32(0)))
 
 
-def _align(template: Pictures, image: Pictures, maps: NDArray[np.float32], num_steps: int) -> NDArray[np.float32]:
+def _align(
+    template: Pictures, image: Pictures, maps: NDArray[np.float32], num_steps: tuple[int, int]
+) -> NDArray[np.float32]:
     """Minimise |image(map) - gain template - offset|^2; the template's derivatives serve for all steps."""
     num_pairs, side, _ = template.shape
     x, y = _make_grid(side)
@@ -100,9 +105,10 @@ def _align(template: Pictures, image: Pictures, maps: NDArray[np.float32], num_s
     # a little on the diagonal: a picture of stripes says nothing about shifts along them
     diagonal = np.einsum("nii->ni", squares)
     diagonal += 1e-3 * diagonal.mean(axis=1, keepdims=True) + 1e-3
-    solver = np.linalg.inv(squares)
+    some = _SHIFT_AND_SCALE
+    solvers = [some @ np.linalg.inv(some.T @ squares @ some) @ some.T, np.linalg.inv(squares)]
     step = np.zeros_like(maps)
-    for _ in range(num_steps):
+    for solver in [solvers[0]] * num_steps[0] + [solvers[1]] * num_steps[1]:
         seen, inside = _sample(image, maps)
         error = _match_levels(seen, flat, inside) - flat
         error *= inside

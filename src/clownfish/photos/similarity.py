@@ -3,18 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_NUM_DIRECTIONS = 128
+_NUM_DIRECTIONS = 256
 _NUM_SAMPLED = 2000
 _BLOCK_ROWS = 256
-_QUANTILE = 0.99
+_QUANTILE = 0.95
 
 
 def find_similar(
-    features: NDArray[np.float32], labels: NDArray[np.int64], *, num_best: int = 5, seed: int = 0
+    features: NDArray[np.float32], labels: NDArray[np.int64], *, num_best: int = 10, seed: int = 0
 ) -> NDArray[np.int64]:
     """Find for each photo those with the most similar features.
 
-    A pair has to be more similar than 99 % of the pairs that are known to be different, since their labels differ.
+    A pair has to be more similar than 95 % of the pairs that are known to be different, since their labels differ.
     That only saves work: what decides is how the pixels agree.
 
     Args:

@@ -21,6 +21,8 @@ _MIN_CONTRAST = 3.0
 """Standard deviation in grey levels of the cells, below which a window is blank."""
 _MAX_BEHIND = 0.06
 """How much less like than the best partner another may be: the true one is rarely far behind."""
+_OPPOSITE_VIEWS = np.array([0, 1, 2, 3, 4, 6, 5, 7])
+"""What undoes each view of `turn_picture`."""
 _BLOCK_ROWS = 256
 _BLOCK_PAIRS = 4096
 
@@ -75,7 +77,7 @@ class WindowIndex:
             found.append((first, best[keep], np.take_along_axis(views, best, 1)[keep]))
         first, second, views = (np.concatenate(parts) for parts in zip(*found, strict=True))
         windows, _ = self._choose_windows(first, second, views)
-        return Candidates(first=first, second=second, views=views, windows=windows)
+        return _drop_repeated(Candidates(first=first, second=second, views=views, windows=windows))
 
     def locate(self, first: NDArray[np.int64], second: NDArray[np.int64], min_likeness: float) -> Candidates:
         """Find the best view and window of given pairs.
@@ -138,6 +140,16 @@ class WindowIndex:
             of_view = np.flatnonzero(views == view)
             turned[of_view] = self._turn(rows[of_view], view)
         return turned
+
+
+def _drop_repeated(candidates: Candidates) -> Candidates:
+    """Of two whole photos that were found from both sides, keep one finding; it halves the work on lookalikes."""
+    swap = (candidates.windows[:, 0] == 1) & (candidates.first > candidates.second)
+    first = np.where(swap, candidates.second, candidates.first)
+    second = np.where(swap, candidates.first, candidates.second)
+    views = np.where(swap, _OPPOSITE_VIEWS[candidates.views], candidates.views)
+    _, kept = np.unique([first, second, views], axis=1, return_index=True)
+    return Candidates(first=first[kept], second=second[kept], views=views[kept], windows=candidates.windows[kept])
 
 
 def _list_windows(
