@@ -311,7 +311,8 @@ def _describe_word(kind: str, word: UnevenWord, catalog: Catalog) -> str:
 def _describe_mark(mark: FixedMark, catalog: Catalog) -> str:
     return (
         f"Photos of {catalog.classes[mark.label]} have something in common at the {_name_place(mark)}, at the same"
-        " place in many of them: a stamp, a logo, a frame or a board"
+        " place in many of them: a stamp, a logo, a frame or a board, or in tight cut-outs the ends of"
+        " the animals"
         f" ({', '.join(_name_rows(catalog, mark.examples))})."
         f" {_MAYBE} Look at it; crop it off, or add photos without it."
     )
