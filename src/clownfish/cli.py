@@ -47,6 +47,7 @@ def clownfish() -> None:
 @_photos_folder
 @click.option("--group-by", help="Keep together: a column of the CSV, or 'folder' for folders inside the classes.")
 @click.option("--group-regex", help="Keep together photos whose file names match this in the same way.")
+@click.option("--corrections", type=click.Path(), help="CSV of corrected labels: file,old,new,reason.")
 @click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
 @click.option("--split", "shares", help="Per cent of training/validation/test photos. [default: 80/10/10]")
 @click.option("--split-column", help="Column of the CSV that says train, validation or test.")
@@ -83,9 +84,7 @@ def train(
 
     base = TrainConfig() if config is None else read_config(Path(config))
     given = {name: value for name, value in options.items() if value is not None}
-    for name, path in (("place", photos), ("folder", photos_folder), ("weights", given.get("weights"))):
-        if path is not None:
-            given[name] = str(Path(path).resolve())  # so that the run can be repeated from anywhere
+    _resolve_paths(given, photos, photos_folder)
     run = train_classifier(
         base.change(given), out=None if out is None else Path(out), progress=_choose_progress(quiet or as_json)
     )
@@ -171,6 +170,48 @@ def evaluate(model: str, photos: str, out: str | None, photos_folder: str | None
         _print_lines(describe_evaluation(evaluation.metrics, evaluation.messages))
         if evaluation.path is not None:
             _print(f"\nTables: {evaluation.path}")
+
+
+@clownfish.command()
+@click.argument("photos", type=click.Path())
+@click.option("--out", type=click.Path(), help="Folder to make, for the tables and a page with pictures.")
+@_photos_folder
+@click.option("--group-by", help="Keep together: a column of the CSV, or 'folder' for folders inside the classes.")
+@click.option("--group-regex", help="Keep together photos whose file names match this in the same way.")
+@click.option("--corrections", type=click.Path(), help="CSV of corrected labels: file,old,new,reason.")
+@click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
+@click.option("--backbone", help="Pre-trained network; see 'clownfish backbones'. [default: efficientnet_lite0]")
+@click.option("--weights", type=click.Path(), help="Weights file of the backbone, if its package is not installed.")
+@click.option("--resize", help="stretch, crop or pad photos to a square. [default: stretch]")
+@click.option("--seed", type=int, help="Another seed is another draw of the folds. [default: 1]")
+@click.option("--fast", is_flag=True, help="Skip what is slow.")
+@_json
+@_quiet
+def audit(
+    photos: str, out: str | None, photos_folder: str | None, fast: bool, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Look for copies, shortcuts, wrong labels and odd photos in PHOTOS, without training a model.
+
+    PHOTOS is a folder with one folder a class, or a CSV with file,label.
+    """
+    from clownfish.config import TrainConfig
+    from clownfish.pipeline.audit import audit_photos
+    from clownfish.screen import describe_audit
+
+    given = {name: value for name, value in options.items() if value is not None}
+    _resolve_paths(given, photos, photos_folder)
+    found = audit_photos(
+        TrainConfig().change(given),
+        out=None if out is None else Path(out),
+        fast=fast,
+        progress=_choose_progress(quiet or as_json),
+    )
+    if as_json:
+        _print(json.dumps({**found.metrics, "messages": found.messages}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        _print_lines(describe_audit(found.metrics, found.messages))
+        if found.path is not None:
+            _print(f"\nPictures: {found.path / 'contact-sheet.html'}")
 
 
 @clownfish.command()
@@ -367,6 +408,13 @@ def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bo
         config = tomllib.loads((path / "config.toml").read_text(encoding="utf-8"))
         options = {name: value for section in config.values() for name, value in section.items()}
         _print_lines(describe_run(metrics, path, history, options))
+
+
+def _resolve_paths(given: dict[str, Any], photos: str | None, photos_folder: str | None) -> None:
+    """Make paths absolute, so that a run can be repeated from anywhere."""
+    paths = {"place": photos, "folder": photos_folder}
+    paths |= {name: given.get(name) for name in ("weights", "corrections")}
+    given |= {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
 
 
 def _choose_progress(quiet: bool) -> "Progress":

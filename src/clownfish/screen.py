@@ -91,6 +91,71 @@ def describe_evaluation(metrics: Mapping[str, Any], messages: Sequence[str]) -> 
     return lines
 
 
+def describe_audit(metrics: Mapping[str, Any], messages: Sequence[str]) -> list[str]:
+    """Tell an audit in about twenty lines.
+
+    Args:
+        metrics: as in audit.json.
+        messages: what the user should know.
+
+    Returns:
+        The lines.
+    """
+    photos, sides, copies = metrics["num_photos"], metrics["longest_side"], metrics["copies"]
+    counts = sorted((row["num_photos"], row["label"]) for row in metrics["classes"])
+    groups = sorted((row["num_groups"], row["label"]) for row in metrics["classes"])
+    accuracy, chance = metrics["quick_accuracy"]["accuracy"], metrics["chance"]["accuracy"]
+    return [
+        _line(
+            "Photos",
+            f"found {photos['found']} = used {photos['used']} + unusable {photos['unusable']}"
+            f"{_describe_left_out(photos['left_out'])}; {len(counts)} classes, {metrics['num_groups']} groups",
+        ),
+        _line(
+            "Classes",
+            f"{counts[0][0]} ({counts[0][1]}) to {counts[-1][0]} ({counts[-1][1]}) photos,"
+            f" {groups[0][0]} to {groups[-1][0]} groups",
+        ),
+        _line(
+            "Longest side",
+            f"{sides['smallest']} to {sides['largest']} pixels, half of them up to {sides['median']:.0f}",
+        ),
+        _line("Copies", f"{copies['num_pairs']} pairs; {metrics['label_conflicts']} under two labels"),
+        *(_line("", f"{first} and {second} ({how})") for first, second, how in copies["examples"][:2]),
+        _line(
+            "Quick test",
+            f"a classifier gets {_percent(accuracy['value'])} right on photos it has not seen"
+            f" ({_percent(accuracy['low'])} to {_percent(accuracy['high'])}), guessing {_percent(chance)}",
+        ),
+        _line("Shortcuts", f"{metrics['shortcuts']['found'] or 'none'} found; alone, of the classes right:"),
+        *_describe_probes(metrics["shortcuts"]["probes"]),
+        _line("Labels", _describe_suspicious(metrics["label_errors"])),
+        *(
+            _line(outliers["name"].capitalize(), f"{outliers['num_photos']}: {', '.join(outliers['files'][:3])}")
+            for outliers in metrics["outliers"]
+        ),
+        *(_line("Unusable", f"{file}: {note}") for file, note in metrics["unusable"][:3]),
+        *describe_messages(messages),
+    ]
+
+
+def _describe_probes(probes: Sequence[Mapping[str, Any]]) -> list[str]:
+    texts = [f"{probe['name']} {_percent(probe['balanced_accuracy']['value'])}" for probe in probes]
+    return [_line("", f"{', '.join(texts)} (guessing {_percent(probes[0]['chance'])})")] if probes else []
+
+
+def _describe_suspicious(errors: Mapping[str, Any]) -> str:
+    count = errors["num_listed"]
+    if not count:
+        text = "none looks wrong"
+    else:
+        text = f"{count} to look at, about {max(1, round(errors['num_expected_wrong']))} of them wrong"
+    test = errors["self_test"]
+    if test:
+        text += f"; of {test['num_flipped']} made wrong on purpose, {_percent(test['recall'])} were found"
+    return text
+
+
 def describe_messages(messages: Sequence[str]) -> list[str]:
     """Mark the sentences that the user should not miss."""
     return [_line("Note" if number == 0 else "", message) for number, message in enumerate(messages)]

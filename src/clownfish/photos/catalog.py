@@ -38,6 +38,8 @@ class PhotosOptions:
     """A regular expression on the file name; photos with the same match belong together."""
     min_photos: int = 0
     """Leave out classes with fewer usable photos; 0 to stop instead when a class is too small."""
+    corrections: str = ""
+    """A CSV with the columns file,old,new,reason: labels that a person has corrected; "" for none."""
 
     def __post_init__(self) -> None:
         """Check the values.

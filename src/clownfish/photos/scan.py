@@ -241,7 +241,7 @@ def _list_extensions() -> str:
 def _scan_csv(path: Path, folder: Path, *, needs_labels: bool) -> tuple[Scan, list[str]]:
     """Read file names, labels and metadata; problems are returned, so that they can be reported together."""
     nothing = Scan(photos=())
-    lines, problem = _read_lines(path)
+    lines, problem = read_lines(path)
     if problem:
         return nothing, [problem]
     rows = (row for row in lines if any(cell.strip() for cell in row))
@@ -332,8 +332,15 @@ def _decode_text(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _read_lines(path: Path) -> tuple[list[list[str]], str]:
-    """The cells of a CSV, or the reason why there are none."""
+def read_lines(path: Path) -> tuple[list[list[str]], str]:
+    """Read a CSV as people and spreadsheets write it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The cells of each row, and "" or the reason why there are none.
+    """
     hint = _HINTS.get(path.suffix.lower(), "Give the folder that holds one folder a class.")
     no_csv = f"{path} is neither a folder nor a CSV. {hint}"
     try:

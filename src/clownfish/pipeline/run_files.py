@@ -25,16 +25,14 @@ from clownfish.evaluation.metrics import (
     evaluate_part,
 )
 from clownfish.export.model_file import ModelDescription, build_model
-from clownfish.features.cache import FeatureCache
 from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
-from clownfish.images import Preprocessing
-from clownfish.photos.scan import Scan
 from clownfish.pipeline.answering import Answers
 from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
-from clownfish.records import PARTS, Backbone, Catalog, Photo
+from clownfish.pipeline.material import Material
+from clownfish.records import PARTS, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
 from clownfish.report.html import load_template, render_report
 from clownfish.splits import Split
@@ -51,17 +49,18 @@ class TrainingOutcome:
 
     name: str
     config: TrainConfig
-    scan: Scan
-    catalog: Catalog
+    material: Material
     split: Split
-    backbone: Backbone
-    preprocessing: Preprocessing
     trained: Trained
     """With the temperature folded into its head."""
     cross_validation: CrossValidation
     answers: Answers
     examination: Examination
-    cache: FeatureCache
+
+    @property
+    def catalog(self) -> Catalog:
+        """The photos."""
+        return self.material.catalog
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -116,6 +115,7 @@ def make_run_files(
         "history.csv": _format_history(outcome.trained),
         "config.toml": format_config(outcome.config),
         "log.jsonl": log.format(),
+        **outcome.examination.files,
     }
 
 
@@ -150,7 +150,10 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "lowest_validation_loss_epoch": trained.lowest_loss_epoch,
         "weight_decay": trained.weight_decay,
         "learning_rate": trained.learning_rate,
-        "num_parameters": {"backbone": outcome.backbone.num_parameters, "trained": trained.num_trained_parameters},
+        "num_parameters": {
+            "backbone": outcome.material.backbone.num_parameters,
+            "trained": trained.num_trained_parameters,
+        },
         **{
             part: evaluate_part(
                 labels[parts == part], outcome.probabilities[parts == part], groups[parts == part].tolist()
@@ -195,7 +198,7 @@ def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
 
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
-    scan, trained = outcome.scan, outcome.trained
+    scan, trained = outcome.material.scan, outcome.trained
     messages = [*outcome.catalog.notes, *outcome.split.notes, *outcome.examination.messages]
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
@@ -216,8 +219,8 @@ def list_messages(outcome: TrainingOutcome) -> list[str]:
     if scan.skipped:
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
         messages.append(f"Skipped {sum(scan.skipped.values())} files that are no photos: {kinds}.")
-    if outcome.cache.warning:
-        messages.append(outcome.cache.warning)
+    if outcome.material.cache.warning:
+        messages.append(outcome.material.cache.warning)
     return messages
 
 
@@ -230,10 +233,10 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
     ]
     description = ModelDescription(
         classes=catalog.classes,
-        preprocessing=outcome.preprocessing,
+        preprocessing=outcome.material.preprocessing,
         created=created,
         version=version("clownfish"),
-        licence=BACKBONES[outcome.backbone.name].licence,
+        licence=BACKBONES[outcome.material.backbone.name].licence,
         training_photos=training_photos,
         properties=outcome.answers.properties,
         further={
@@ -243,14 +246,14 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
             "cross_validated_accuracy": metrics["cross_validated"]["accuracy"],
         },
     )
-    return build_model(outcome.backbone, outcome.trained.head, description, outcome.answers.embedding)
+    return build_model(outcome.material.backbone, outcome.trained.head, description, outcome.answers.embedding)
 
 
 def _format_photos(outcome: TrainingOutcome) -> bytes:
     """One row a photo; the user's own columns behind ours."""
     parts = dict(zip(outcome.catalog.used.tolist(), outcome.split.parts, strict=True))
     fixed = ["file", "label", "group", "group_reason", "split", "width", "height", "status", "note"]
-    further = outcome.scan.columns
+    further = outcome.material.scan.columns
     rows = [
         [
             photo.file,
@@ -314,7 +317,7 @@ def _make_report_content(
     test = np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS]
     examples = _choose_examples(catalog, np.flatnonzero(parts == "train"))
     shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
-    previews = load_previews(shown, outcome.cache, helpers=helpers)
+    previews = load_previews(shown, outcome.material.cache, helpers=helpers)
 
     def show(row: np.int64, *, as_example: bool = False) -> ReportPhoto:
         photo: Photo = catalog.photos[catalog.used[row]]
@@ -340,14 +343,14 @@ def _make_report_content(
         unusable=[(photo.file, photo.note) for photo in catalog.photos if photo.status != "used"],
         options=_hide_places(outcome.config.flatten()),
         model={
-            "backbone": outcome.backbone.name,
-            "input_size": outcome.backbone.input_size,
-            "feature_set": outcome.backbone.feature_set,
-            "num_features": outcome.backbone.num_features,
-            "num_parameters": outcome.backbone.num_parameters,
+            "backbone": outcome.material.backbone.name,
+            "input_size": outcome.material.backbone.input_size,
+            "feature_set": outcome.material.backbone.feature_set,
+            "num_features": outcome.material.backbone.num_features,
+            "num_parameters": outcome.material.backbone.num_parameters,
             "num_trained_parameters": trained.num_trained_parameters,
             "weight_decay": trained.weight_decay,
-            "licence": BACKBONES[outcome.backbone.name].licence,
+            "licence": BACKBONES[outcome.material.backbone.name].licence,
         },
     )
 
