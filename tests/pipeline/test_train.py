@@ -241,7 +241,7 @@ def test_answers_are_measured_and_kept(digits_run: Run) -> None:
     rows = [row for row in read_table(digits_run.path / "predictions.csv") if row["split"] == "test"]
     test = metrics["answering"]["test"]
     assert test["num_photos"] == len(rows)
-    threshold = metrics["answering"]["threshold"]
+    threshold = metrics["answering"]["threshold"] or 1.1
     assert test["num_answered"] == sum(float(row["probability"]) >= threshold for row in rows)
     assert sum(row["answered"] == "true" for row in rows) <= test["num_answered"]
     assert 0.25 <= metrics["calibration"]["temperature"] <= 4
