@@ -29,6 +29,7 @@ RUN_FILES = {
     "history.csv",
     "config.toml",
     "log.jsonl",
+    "suspicious_labels.csv",
 }
 
 

@@ -20,6 +20,7 @@ COMMANDS = cli_module.clownfish.commands
 OPTIONS = {
     "train": {
         *("--out", "--config", "--photos", "--group-by", "--group-regex", "--min-photos", "--split", "--split-column"),
+        "--corrections",
         *("--backbone", "--feature-set", "--weights", "--resize", "--augment", "--epochs", "--batch-size"),
         *(
             "--learning-rate",
@@ -30,11 +31,16 @@ OPTIONS = {
             "--balance",
             "--seed",
             "--fast",
+            "--max-error",
         ),
         *("--json", "--quiet"),
     },
-    "predict": {"--out", "--overwrite", "--photos", "--json", "--quiet"},
+    "predict": {"--out", "--overwrite", "--max-error", "--photos", "--json", "--quiet"},
     "evaluate": {"--out", "--photos", "--json", "--quiet"},
+    "audit": {
+        *("--out", "--photos", "--group-by", "--group-regex", "--corrections", "--min-photos", "--backbone"),
+        *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
+    },
     "count": {"--out", "--photos", "--json", "--quiet"},
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
@@ -45,6 +51,7 @@ ARGUMENTS = {
     "predict": ["model", "photos"],
     "evaluate": ["model", "photos"],
     "count": ["model", "photos"],
+    "audit": ["photos"],
 }
 
 
@@ -218,7 +225,7 @@ def test_cache_is_shown_and_cleared(cli: Cli, insects: Path, tmp_path: Path) -> 
     assert Path(empty["path"]).parent == cache
     assert cli("train", insects, "--epochs", 1, "--quiet").code == 0
     full = cli("cache", "--json").read_json()
-    assert 24 < full["entries"] <= 24 + 24  # features, and previews of some
+    assert 24 < full["entries"] <= 4 * 24  # features, pictures, and previews and upside-down views of some
     assert full["bytes"] > 24 * 2848 * 4
     result = cli("cache")
     assert result.out.splitlines() == [

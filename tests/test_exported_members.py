@@ -9,6 +9,7 @@ from clownfish import errors
 
 def test_exported_members_are_complete_and_sorted() -> None:
     assert clownfish.__all__ == [
+        "Audit",
         "BackboneError",
         "Classifier",
         "ClownfishError",
@@ -21,6 +22,7 @@ def test_exported_members_are_complete_and_sorted() -> None:
         "Prediction",
         "Run",
         "UnusablePhotoError",
+        "audit",
         "count",
         "evaluate",
         "load",

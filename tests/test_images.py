@@ -741,3 +741,12 @@ def test_unusable_file_is_a_hash_and_a_note(tmp_path: Path) -> None:
     answer = decode_file(tmp_path / "a.jpg", SMALL)
     assert set(answer) == {"hash", "note"} and answer["hash"] == hashlib.sha256(b"text").hexdigest()
     assert decode_file(tmp_path / "none.jpg", SMALL) == {"hash": "", "note": "the file does not exist"}
+
+
+def test_flipped_view_is_the_photo_upside_down_and_has_its_own_key() -> None:
+    data = encode(draw_pattern(40, 40))
+    preprocessing = Preprocessing(size=40)
+    whole = decode_photo(data, preprocessing).pixels
+    flipped = decode_photo(data, preprocessing, view="flipped").pixels
+    assert np.array_equal(flipped, whole[::-1])
+    assert preprocessing.make_key("flipped") != preprocessing.make_key()

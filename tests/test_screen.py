@@ -29,7 +29,7 @@ def find_line(lines: list[str], name: str) -> str:
 
 def test_run_is_told_in_about_fifteen_lines(facts: dict[str, Any]) -> None:
     lines = describe_run(**facts)
-    assert 12 <= len(lines) <= 16
+    assert 12 <= len(lines) <= 18
     assert all(len(line) > 16 for line in lines)
     assert find_line(lines, "Photos") == "found 60 = used 60 + unusable 0; 10 classes, 60 groups"
     assert find_line(lines, "Split") == "40 training, 10 validation, 10 test photos"
@@ -133,11 +133,14 @@ def test_only_the_first_message_is_marked() -> None:
 
 
 def test_evaluation_lists_the_classes_that_have_photos(digits_run: Run, digits: Path) -> None:
-    evaluation = clownfish.evaluate(digits_run.path, digits, quiet=True)
+    evaluation = clownfish.evaluate(digits_run.classifier.change_budget(0.5), digits, quiet=True)
     metrics = copy.deepcopy(evaluation.metrics)
     metrics["per_class"][0].update(num_photos=0, tp=0, precision=None, recall=None)
     metrics["per_class"][1].update(num_photos=7, tp=0, precision=None, recall=0.0, label="a much longer name")
     lines = describe_evaluation(metrics, ["mind this"])
+    assert re.fullmatch(r"\d+ % of photos are answered, \d+ % of those wrongly", find_line(lines[:4], "Answers"))
+    assert re.fullmatch(r"\d+ % of these photos", find_line(lines[:4], "Unlike any seen"))
+    lines = lines[:2] + lines[4:]
     assert lines[2:5] == ["Note            mind this", "", "class               photos  right  precision  recall"]
     assert lines[5] == "a much longer name       7      0          -     0 %"
     assert len(lines) == 14

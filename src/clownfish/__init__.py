@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clownfish.api import audit as audit
     from clownfish.api import count as count
     from clownfish.api import evaluate as evaluate
     from clownfish.api import predict as predict
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from clownfish.errors import OutputError as OutputError
     from clownfish.errors import PhotosError as PhotosError
     from clownfish.errors import UnusablePhotoError as UnusablePhotoError
+    from clownfish.pipeline.audit import Audit as Audit
     from clownfish.pipeline.count import CountTable as CountTable
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.run import Run as Run
@@ -37,6 +39,7 @@ _HOMES = {
     "Classifier": "clownfish.prediction.classifier",
     "ClownfishError": "clownfish.errors",
     "ConfigError": "clownfish.errors",
+    "Audit": "clownfish.pipeline.audit",
     "CountTable": "clownfish.pipeline.count",
     "Evaluation": "clownfish.pipeline.evaluate",
     "ModelFileError": "clownfish.errors",
@@ -45,6 +48,7 @@ _HOMES = {
     "Prediction": "clownfish.prediction.classifier",
     "Run": "clownfish.pipeline.run",
     "UnusablePhotoError": "clownfish.errors",
+    "audit": "clownfish.api",
     "count": "clownfish.api",
     "evaluate": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",

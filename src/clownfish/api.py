@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from clownfish.config import TrainConfig, read_config
+from clownfish.pipeline.audit import Audit, audit_photos
 from clownfish.pipeline.count import CountTable, count_photos
 from clownfish.pipeline.evaluate import Evaluation, evaluate_classifier
 from clownfish.pipeline.predict import predict_table
@@ -12,6 +13,8 @@ from clownfish.pipeline.train import train_classifier
 from clownfish.prediction.classifier import Classifier
 from clownfish.prediction.table import TableSummary
 from clownfish.progress import BarProgress, NoProgress, Progress
+
+_PATHS = ("place", "folder", "weights", "corrections")
 
 
 def train(
@@ -41,7 +44,7 @@ def train(
     base = TrainConfig() if config is None else read_config(Path(config))
     if photos is not None:
         options["place"] = photos
-    for name in ("place", "folder", "weights"):
+    for name in _PATHS:
         if options.get(name):
             options[name] = str(Path(options[name]).resolve())  # so that the run can be repeated from anywhere
     if "split" in options:
@@ -58,6 +61,7 @@ def predict(
     *,
     photos_folder: str | Path | None = None,
     overwrite: bool = False,
+    max_error: str | float | None = None,
     quiet: bool = False,
 ) -> TableSummary:
     """Classify many photos into a CSV; for a single one, see `Classifier.predict`.
@@ -68,16 +72,23 @@ def predict(
         out: the CSV to write; an interrupted one is continued.
         photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
         overwrite: replace an existing table.
+        max_error: share of wrong answers to accept, such as "5%"; None for what the model was trained with.
         quiet: show no progress bar.
 
     Returns:
-        How many photos, how many unusable, how many of each label.
+        How many photos, how many unusable, unsure or unlike anything seen, how many of each label.
 
     Raises:
         ClownfishError: see `pipeline.predict.predict_table`.
     """
     return predict_table(
-        model, photos, out, photos_folder=photos_folder, overwrite=overwrite, progress=_choose_progress(quiet)
+        model,
+        photos,
+        out,
+        photos_folder=photos_folder,
+        overwrite=overwrite,
+        max_error=max_error,
+        progress=_choose_progress(quiet),
     )
 
 
@@ -109,6 +120,41 @@ def evaluate(
         photos,
         photos_folder=photos_folder,
         out=None if out is None else Path(out),
+        progress=_choose_progress(quiet),
+    )
+
+
+def audit(
+    photos: str | Path,
+    *,
+    out: str | Path | None = None,
+    fast: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> Audit:
+    """Look for copies, shortcuts, wrong labels and odd photos, without training a model.
+
+    Args:
+        photos: a folder with one folder a class, or a CSV with the columns file,label.
+        out: a folder to make, for audit.json, tables and a page with pictures; None to write nothing.
+        fast: skip what is slow.
+        quiet: show no progress bars.
+        **options: as for `train`, where they concern the photos, such as group_by="site".
+
+    Returns:
+        Numbers and messages.
+
+    Raises:
+        ClownfishError: see `pipeline.audit.audit_photos`.
+    """
+    options["place"] = photos
+    for name in _PATHS:
+        if options.get(name):
+            options[name] = str(Path(options[name]).resolve())
+    return audit_photos(
+        TrainConfig().change(options),
+        out=None if out is None else Path(out),
+        fast=fast,
         progress=_choose_progress(quiet),
     )
 

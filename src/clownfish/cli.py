@@ -17,6 +17,7 @@ import click
 from clownfish.errors import ClownfishError
 
 if TYPE_CHECKING:
+    from clownfish.prediction.table import TableSummary
     from clownfish.progress import Progress
 
 EXIT_ERROR = 2
@@ -46,6 +47,7 @@ def clownfish() -> None:
 @_photos_folder
 @click.option("--group-by", help="Keep together: a column of the CSV, or 'folder' for folders inside the classes.")
 @click.option("--group-regex", help="Keep together photos whose file names match this in the same way.")
+@click.option("--corrections", type=click.Path(), help="CSV of corrected labels: file,old,new,reason.")
 @click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
 @click.option("--split", "shares", help="Per cent of training/validation/test photos. [default: 80/10/10]")
 @click.option("--split-column", help="Column of the CSV that says train, validation or test.")
@@ -62,6 +64,7 @@ def clownfish() -> None:
 @click.option("--weight-decay", type=float, help="L2 penalty. [default: chosen on validation photos]")
 @click.option("--patience", type=int, help="Stop after so many epochs clearly above the best. [default: 5]")
 @click.option("--balance", is_flag=True, default=None, help="Let every class count the same.")
+@click.option("--max-error", help="Share of wrong answers to accept; less certain photos are unsure. [default: 0.05]")
 @click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
 @click.option("--fast", is_flag=True, default=None, help="Leave out what is slow, such as the learning curve.")
 @_json
@@ -81,9 +84,7 @@ def train(
 
     base = TrainConfig() if config is None else read_config(Path(config))
     given = {name: value for name, value in options.items() if value is not None}
-    for name, path in (("place", photos), ("folder", photos_folder), ("weights", given.get("weights"))):
-        if path is not None:
-            given[name] = str(Path(path).resolve())  # so that the run can be repeated from anywhere
+    _resolve_paths(given, photos, photos_folder)
     run = train_classifier(
         base.change(given), out=None if out is None else Path(out), progress=_choose_progress(quiet or as_json)
     )
@@ -95,20 +96,30 @@ def train(
 @click.argument("photos", type=click.Path())
 @click.option("--out", type=click.Path(), help="Table to write. [default: predictions.csv; none for a single photo]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing table.")
+@click.option("--max-error", help="Wrong answers that you accept, such as 5%. [default: as trained]")
 @_photos_folder
 @_json
 @_quiet
 def predict(
-    model: str, photos: str, out: str | None, overwrite: bool, photos_folder: str | None, as_json: bool, quiet: bool
+    model: str,
+    photos: str,
+    out: str | None,
+    overwrite: bool,
+    max_error: str | None,
+    photos_folder: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx or a run folder).
 
+    An answer is "ok", "unsure" (such answers are wrong too often) or "unlike anything seen" (perhaps no
+    class).
     An interrupted table is continued when the same command is given again.
     """
     from clownfish.photos.scan import is_single_photo
 
     if is_single_photo(Path(photos)) and out is None:
-        _predict_one(model, photos, as_json=as_json, quiet=quiet)
+        _predict_one(model, photos, max_error=max_error, as_json=as_json, quiet=quiet)
         return
     from clownfish.pipeline.predict import predict_table
 
@@ -116,7 +127,7 @@ def predict(
     unusable: list[str] = []
 
     def handle_row(cells: Sequence[str]) -> None:
-        if cells[5] != "ok" and len(unusable) < 5:
+        if cells[5].startswith("unusable") and len(unusable) < 5:
             unusable.append(f"{cells[0]}: {cells[5]}")
 
     summary = predict_table(
@@ -125,22 +136,11 @@ def predict(
         path,
         photos_folder=photos_folder,
         overwrite=overwrite,
+        max_error=max_error,
         on_row=handle_row,
         progress=_choose_progress(quiet or as_json),
     )
-    if as_json:
-        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
-        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
-    elif not quiet:
-        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
-        _print(
-            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
-        )
-        for label, count in summary.counts.most_common():
-            _print(f"{count:>8}  {label}")
-        for line in unusable:
-            _print(f"          {line}")
-        _print(f"Table: {path}")
+    _report_table(summary, path, unusable, as_json=as_json, quiet=quiet)
     if summary.num_unusable:
         sys.exit(EXIT_SOME_UNUSABLE)
 
@@ -170,6 +170,48 @@ def evaluate(model: str, photos: str, out: str | None, photos_folder: str | None
         _print_lines(describe_evaluation(evaluation.metrics, evaluation.messages))
         if evaluation.path is not None:
             _print(f"\nTables: {evaluation.path}")
+
+
+@clownfish.command()
+@click.argument("photos", type=click.Path())
+@click.option("--out", type=click.Path(), help="Folder to make, for the tables and a page with pictures.")
+@_photos_folder
+@click.option("--group-by", help="Keep together: a column of the CSV, or 'folder' for folders inside the classes.")
+@click.option("--group-regex", help="Keep together photos whose file names match this in the same way.")
+@click.option("--corrections", type=click.Path(), help="CSV of corrected labels: file,old,new,reason.")
+@click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
+@click.option("--backbone", help="Pre-trained network; see 'clownfish backbones'. [default: efficientnet_lite0]")
+@click.option("--weights", type=click.Path(), help="Weights file of the backbone, if its package is not installed.")
+@click.option("--resize", help="stretch, crop or pad photos to a square. [default: stretch]")
+@click.option("--seed", type=int, help="Another seed is another draw of the folds. [default: 1]")
+@click.option("--fast", is_flag=True, help="Skip what is slow.")
+@_json
+@_quiet
+def audit(
+    photos: str, out: str | None, photos_folder: str | None, fast: bool, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Look for copies, shortcuts, wrong labels and odd photos in PHOTOS, without training a model.
+
+    PHOTOS is a folder with one folder a class, or a CSV with file,label.
+    """
+    from clownfish.config import TrainConfig
+    from clownfish.pipeline.audit import audit_photos
+    from clownfish.screen import describe_audit
+
+    given = {name: value for name, value in options.items() if value is not None}
+    _resolve_paths(given, photos, photos_folder)
+    found = audit_photos(
+        TrainConfig().change(given),
+        out=None if out is None else Path(out),
+        fast=fast,
+        progress=_choose_progress(quiet or as_json),
+    )
+    if as_json:
+        _print(json.dumps({**found.metrics, "messages": found.messages}, indent=2, ensure_ascii=False))
+    elif not quiet:
+        _print_lines(describe_audit(found.metrics, found.messages))
+        if found.path is not None:
+            _print(f"\nPictures: {found.path / 'contact-sheet.html'}")
 
 
 @clownfish.command()
@@ -315,15 +357,44 @@ def _run(command: Callable[[], object]) -> int:
     return 0
 
 
-def _predict_one(model: str, photo: str, *, as_json: bool, quiet: bool) -> None:
+def _predict_one(model: str, photo: str, *, max_error: str | None, as_json: bool, quiet: bool) -> None:
     from clownfish.pipeline.predict import predict_one
 
-    prediction = predict_one(model, photo)
+    prediction = predict_one(model, photo, max_error=max_error)
     if as_json:
-        _print(json.dumps({"file": photo, "label": prediction.label, "probabilities": dict(prediction.probabilities)}))
+        facts: dict[str, Any] = {"file": photo, "label": prediction.label, "status": prediction.status}
+        facts |= {"candidates": prediction.candidates, "probabilities": dict(prediction.probabilities)}
+        _print(json.dumps(facts))
     elif not quiet:
         for label, probability in list(prediction.probabilities.items())[:5]:
             _print(f"{probability:7.1%}  {label}")
+        if prediction.status == "unsure":
+            _print("unsure: answers that are no more certain than this are wrong too often (see --max-error)")
+        elif prediction.status != "ok":
+            _print(f"{prediction.status}: perhaps none of the classes")
+        if len(prediction.candidates) > 1:
+            _print(f"possible: {', '.join(prediction.candidates)}")
+
+
+def _report_table(summary: "TableSummary", path: Path, unusable: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
+        facts |= {"unsure": summary.num_unsure, "unlike": summary.num_unlike}
+        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
+    elif not quiet:
+        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
+        _print(
+            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
+        )
+        for label, count in summary.counts.most_common():
+            _print(f"{count:>8}  {label}")
+        if summary.num_unsure:
+            _print(f"{summary.num_unsure:>8}  unsure: such answers are wrong too often (see --max-error)")
+        if summary.num_unlike:
+            _print(f"{summary.num_unlike:>8}  unlike anything seen: perhaps none of the classes")
+        for line in unusable:
+            _print(f"          {line}")
+        _print(f"Table: {path}")
 
 
 def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
@@ -337,6 +408,13 @@ def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bo
         config = tomllib.loads((path / "config.toml").read_text(encoding="utf-8"))
         options = {name: value for section in config.values() for name, value in section.items()}
         _print_lines(describe_run(metrics, path, history, options))
+
+
+def _resolve_paths(given: dict[str, Any], photos: str | None, photos_folder: str | None) -> None:
+    """Make paths absolute, so that a run can be repeated from anywhere."""
+    paths = {"place": photos, "folder": photos_folder}
+    paths |= {name: given.get(name) for name in ("weights", "corrections")}
+    given |= {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
 
 
 def _choose_progress(quiet: bool) -> "Progress":

@@ -21,8 +21,9 @@ from clownfish.photo_facts import HEIF_EXIF, FileFacts, Looks, measure_looks, re
 
 Resize = Literal["stretch", "crop", "pad"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
-View = Literal["whole", "mirrored", "crop", "mirrored_crop"]
-"""What is shown of a photo: all of it, its mirror image, or a part (for augmentation)."""
+View = Literal["whole", "mirrored", "crop", "mirrored_crop", "flipped"]
+"""What is shown of a photo: all of it, its mirror image, or a part (for augmentation), or all of it upside down (to see
+whether a classifier goes by that)."""
 AUGMENTED_VIEWS: tuple[View, ...] = ("mirrored", "crop", "mirrored_crop")
 
 PHOTO_EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .tif .tiff .webp .bmp .dib .gif .heic .heif .hif".split())
@@ -227,6 +228,8 @@ def prepare_pixels(
         image = image.crop(_choose_crop(image.size, int(seed[:8], 16) + (view == "mirrored_crop")))
     if view in ("mirrored", "mirrored_crop"):
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if view == "flipped":
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     size = preprocessing.size
     if preprocessing.resize == "stretch":
         return np.asarray(_resize(image, (size, size)))

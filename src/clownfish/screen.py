@@ -52,6 +52,7 @@ def describe_run(
         *_describe_seen_groups(metrics["cross_validated"], options),
         *_describe_leak(metrics["cross_validated"]),
         _line("Guessing", _describe_chance(metrics)),
+        *_describe_answers(metrics),
         *_describe_confusions(metrics),
         *describe_messages(metrics["messages"]),
         _line("Seconds", _describe_seconds(metrics["seconds"])),
@@ -77,6 +78,8 @@ def describe_evaluation(metrics: Mapping[str, Any], messages: Sequence[str]) -> 
     lines = [
         _line("Photos", f"evaluated {photos['evaluated']} + unusable {photos['unusable']}"),
         _line("Result", _describe_part(metrics["evaluated"])),
+        _line("Answers", _describe_answered(metrics["answering"])),
+        *_describe_unlike(metrics["unknowns"]),
         *describe_messages(messages),
         "",
         f"{'class':<{width}}  photos  right  precision  recall",
@@ -86,6 +89,71 @@ def describe_evaluation(metrics: Mapping[str, Any], messages: Sequence[str]) -> 
             shares = f"{_percent(row['precision']):>9}  {_percent(row['recall']):>6}"
             lines.append(f"{row['label']:<{width}}  {row['num_photos']:>6}  {row['tp']:>5}  {shares}")
     return lines
+
+
+def describe_audit(metrics: Mapping[str, Any], messages: Sequence[str]) -> list[str]:
+    """Tell an audit in about twenty lines.
+
+    Args:
+        metrics: as in audit.json.
+        messages: what the user should know.
+
+    Returns:
+        The lines.
+    """
+    photos, sides, copies = metrics["num_photos"], metrics["longest_side"], metrics["copies"]
+    counts = sorted((row["num_photos"], row["label"]) for row in metrics["classes"])
+    groups = sorted((row["num_groups"], row["label"]) for row in metrics["classes"])
+    accuracy, chance = metrics["quick_accuracy"]["accuracy"], metrics["chance"]["accuracy"]
+    return [
+        _line(
+            "Photos",
+            f"found {photos['found']} = used {photos['used']} + unusable {photos['unusable']}"
+            f"{_describe_left_out(photos['left_out'])}; {len(counts)} classes, {metrics['num_groups']} groups",
+        ),
+        _line(
+            "Classes",
+            f"{counts[0][0]} ({counts[0][1]}) to {counts[-1][0]} ({counts[-1][1]}) photos,"
+            f" {groups[0][0]} to {groups[-1][0]} groups",
+        ),
+        _line(
+            "Longest side",
+            f"{sides['smallest']} to {sides['largest']} pixels, half of them up to {sides['median']:.0f}",
+        ),
+        _line("Copies", f"{copies['num_pairs']} pairs; {metrics['label_conflicts']} under two labels"),
+        *(_line("", f"{first} and {second} ({how})") for first, second, how in copies["examples"][:2]),
+        _line(
+            "Quick test",
+            f"a classifier gets {_percent(accuracy['value'])} right on photos it has not seen"
+            f" ({_percent(accuracy['low'])} to {_percent(accuracy['high'])}), guessing {_percent(chance)}",
+        ),
+        _line("Shortcuts", f"{metrics['shortcuts']['found'] or 'none'} found; alone, of the classes right:"),
+        *_describe_probes(metrics["shortcuts"]["probes"]),
+        _line("Labels", _describe_suspicious(metrics["label_errors"])),
+        *(
+            _line(outliers["name"].capitalize(), f"{outliers['num_photos']}: {', '.join(outliers['files'][:3])}")
+            for outliers in metrics["outliers"]
+        ),
+        *(_line("Unusable", f"{file}: {note}") for file, note in metrics["unusable"][:3]),
+        *describe_messages(messages),
+    ]
+
+
+def _describe_probes(probes: Sequence[Mapping[str, Any]]) -> list[str]:
+    texts = [f"{probe['name']} {_percent(probe['balanced_accuracy']['value'])}" for probe in probes]
+    return [_line("", f"{', '.join(texts)} (guessing {_percent(probes[0]['chance'])})")] if probes else []
+
+
+def _describe_suspicious(errors: Mapping[str, Any]) -> str:
+    count = errors["num_listed"]
+    if not count:
+        text = "none looks wrong"
+    else:
+        text = f"{count} to look at, about {max(1, round(errors['num_expected_wrong']))} of them wrong"
+    test = errors["self_test"]
+    if test:
+        text += f"; of {test['num_flipped']} made wrong on purpose, {_percent(test['recall'])} were found"
+    return text
 
 
 def describe_messages(messages: Sequence[str]) -> list[str]:
@@ -157,6 +225,47 @@ def _describe_chance(metrics: Mapping[str, Any]) -> str:
     chance = metrics["chance"]
     loss = f"cross-entropy {chance['cross_entropy']:.3f}"
     return f"{_percent(chance['accuracy'])} right by always saying the commonest class, {loss}"
+
+
+def _describe_answers(metrics: Mapping[str, Any]) -> list[str]:
+    """What `predict` will do with new photos: answer, be unsure, notice unknown species."""
+    answering, unknowns = metrics["answering"], metrics["unknowns"]
+    lines = []
+    if answering["threshold"] is not None:
+        wanted = f"at most {100 * answering['max_error']:g} % wanted"
+        lines.append(_line("Answers", f"{_describe_answered(answering['out_of_fold'])} ({wanted})"))
+    hidden = metrics.get("hidden_classes", {}).get("per_class")
+    if unknowns["can_tell"] and hidden:
+        shares = [row["caught"]["value"] for row in hidden]
+        lines.append(
+            _line(
+                "Unknown species",
+                f"{_percent(sum(shares) / len(shares))} noticed where a class was hidden"
+                f" ({_percent(min(shares))} to {_percent(max(shares))}, by class);"
+                f" {_percent(unknowns['promised_rejected'])} of known photos are taken for unknown",
+            )
+        )
+    if unknowns["folder"] is not None and unknowns["can_tell"]:
+        folder = unknowns["folder"]
+        lines.append(
+            _line("Other things", f"{_percent(folder['caught']['value'])} of {folder['num_photos']} photos noticed")
+        )
+    return lines
+
+
+def _describe_answered(answering: Mapping[str, Any]) -> str:
+    share, error = answering["answered"]["value"], answering["error"]["value"]
+    if error is None:
+        return "none is certain enough"
+    return f"{_percent(share)} of photos are answered, {_percent(error)} of those wrongly"
+
+
+def _describe_unlike(unknowns: Mapping[str, Any]) -> list[str]:
+    known, other = unknowns["of_known_labels"], unknowns["of_other_labels"]
+    text = f"{_percent(known['unlike']['value'])} of these photos"
+    if other["num_photos"]:
+        text += f", {_percent(other['unlike']['value'])} of the {other['num_photos']} with labels that are no class"
+    return [_line("Unlike any seen", text)]
 
 
 def _describe_confusions(metrics: Mapping[str, Any], most: int = 2) -> list[str]:

@@ -200,7 +200,7 @@ def test_parameters_are_counted(digits_run: Run) -> None:
 def test_seconds_of_the_stages_make_the_total(run: Run) -> None:
     seconds = dict(read_strict(run)["seconds"])
     total = seconds.pop("total")
-    stages = ["scan", "features", "split", "train", "cross-validate", "examine", "report", "export"]
+    stages = ["scan", "features", "split", "train", "cross-validate", "answers", "examine", "report", "export"]
     assert list(seconds) == stages
     assert 0 < sum(seconds.values()) <= total
 

@@ -4,20 +4,25 @@ Each audit is a function of the evaluation stage on arrays; here they get the ru
 become keys of metrics.json and sentences for the user.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.hidden_classes import HiddenClassProblem, hide_classes
 from clownfish.evaluation.learning_curve import make_curve, try_sizes
 from clownfish.evaluation.penalty_path import follow_path
 from clownfish.evaluation.permutation import permute_labels
 from clownfish.evaluation.photo_needs import describe_needs
+from clownfish.evaluation.unknowns import DEFAULT_NEAR_WEIGHT
 from clownfish.evaluation.verdicts import Verdict, judge_amount, judge_fit, judge_gap, judge_learning, judge_selection
 from clownfish.records import Catalog
 from clownfish.regression.rotation import Rotation
+
+MAX_AXES = 512
+"""Principal axes that the audits work with: their refits are three times faster than with all, for little loss."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +44,14 @@ class Evidence:
     """Of the trained model, shape (num_photos, num_classes)."""
     out_of_fold: NDArray[np.float64]
     """Of cross-validation, shape (num_photos, num_classes)."""
+    uncalibrated: NDArray[np.float64]
+    """The same before the temperature was chosen, to compare with other fits."""
     penalty: float
     """The L2 penalty that the model was trained with, relative to the sum of the losses (scikit-learn's 1 / C)."""
+    temperature: float = 1.0
+    """What the logits of the trained model were divided by."""
+    near_weight: float = DEFAULT_NEAR_WEIGHT
+    """Of the largest probability in the statistic that tells unknown things."""
     seed: int
     fast: bool
     """Skip what is slow."""
@@ -64,6 +75,16 @@ class Examination:
     """Further keys of metrics.json."""
     messages: Sequence[str] = ()
     """What the user should know, one sentence each, most important first."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files of the run folder, by name."""
+
+    def join(self, other: "Examination") -> "Examination":
+        """Put what other audits found behind this."""
+        return Examination(
+            metrics={**self.metrics, **other.metrics},
+            messages=[*self.messages, *other.messages],
+            files={**self.files, **other.files},
+        )
 
 
 def examine(evidence: Evidence, *, on_audit: Callable[[], None] = lambda: None) -> Examination:
@@ -76,14 +97,11 @@ def examine(evidence: Evidence, *, on_audit: Callable[[], None] = lambda: None) 
     Returns:
         Their results.
     """
-    metrics: dict[str, Any] = {}
-    messages: list[str] = []
+    joined = Examination()
     for audit in AUDITS:
-        found = audit(evidence)
-        metrics |= found.metrics
-        messages += found.messages
+        joined = joined.join(audit(evidence))
         on_audit()
-    return Examination(metrics=metrics, messages=messages)
+    return joined
 
 
 def _judge_training(evidence: Evidence) -> Examination:
@@ -93,7 +111,7 @@ def _judge_training(evidence: Evidence) -> Examination:
     learned = judge_learning(permute_labels(scores, labels, groups, num_classes, seed=seed), groups, seed=seed)
     gap = judge_gap(labels, groups, evidence.parts, evidence.probabilities, evidence.out_of_fold, seed=seed)
     path = follow_path(scores, labels, groups, evidence.folds, evidence.penalty, num_classes, seed=seed)
-    overfitting, underfitting = judge_fit(path, labels, groups, evidence.out_of_fold, gap=gap, seed=seed)
+    overfitting, underfitting = judge_fit(path, labels, groups, evidence.uncalibrated, gap=gap, seed=seed)
     selection = judge_selection(path, groups, seed=seed)
     amount, needs, told_needs = _judge_amount(evidence, learned)
     verdicts = [learned, gap, overfitting, underfitting, selection, amount]
@@ -121,5 +139,27 @@ def _judge_amount(evidence: Evidence, learned: Verdict) -> tuple[Verdict, dict[s
     return amount, *describe_needs(trials, curve, amount, evidence.classes, seed=seed)
 
 
-AUDITS: tuple[Callable[[Evidence], Examination], ...] = (_judge_training,)
+def _hide_classes(evidence: Evidence) -> Examination:
+    """Of each class, how many photos would be noticed as unknown if the model had never seen it."""
+    if evidence.fast:
+        return Examination()
+    problem = HiddenClassProblem(
+        features=evidence.features,
+        scores=evidence.rotation.scores,
+        labels=evidence.labels,
+        groups=evidence.groups,
+        folds=evidence.folds,
+        penalty=evidence.penalty,
+        temperature=evidence.temperature,
+    )
+    rows = hide_classes(problem, evidence.classes, evidence.near_weight)
+    summary = {
+        "per_class": rows,
+        "caught": float(np.mean([row["caught"]["value"] for row in rows])) if rows else None,
+        "auroc": float(np.mean([row["auroc"] for row in rows])) if rows else None,
+    }
+    return Examination(metrics={"hidden_classes": summary})
+
+
+AUDITS: tuple[Callable[[Evidence], Examination], ...] = (_judge_training, _hide_classes)
 """In the order of their sentences."""

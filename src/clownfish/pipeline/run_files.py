@@ -25,15 +25,14 @@ from clownfish.evaluation.metrics import (
     evaluate_part,
 )
 from clownfish.export.model_file import ModelDescription, build_model
-from clownfish.features.cache import FeatureCache
 from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
-from clownfish.images import Preprocessing
-from clownfish.photos.scan import Scan
+from clownfish.pipeline.answering import Answers
 from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
-from clownfish.records import PARTS, Backbone, Catalog, Photo
+from clownfish.pipeline.material import Material
+from clownfish.records import PARTS, Catalog, Photo
 from clownfish.report.content import ReportContent, ReportPhoto
 from clownfish.report.html import load_template, render_report
 from clownfish.splits import Split
@@ -50,17 +49,28 @@ class TrainingOutcome:
 
     name: str
     config: TrainConfig
-    scan: Scan
-    catalog: Catalog
+    material: Material
     split: Split
-    backbone: Backbone
-    preprocessing: Preprocessing
     trained: Trained
-    probabilities: NDArray[np.float64]
-    """Of the trained model, for every used photo: shape (num_used, num_classes)."""
+    """With the temperature folded into its head."""
     cross_validation: CrossValidation
+    answers: Answers
     examination: Examination
-    cache: FeatureCache
+
+    @property
+    def catalog(self) -> Catalog:
+        """The photos."""
+        return self.material.catalog
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of the trained model, for every used photo: shape (num_used, num_classes)."""
+        return self.answers.probabilities
+
+    @property
+    def out_of_fold(self) -> NDArray[np.float64]:
+        """Of cross-validation, calibrated, for every used photo: shape (num_used, num_classes)."""
+        return self.answers.out_of_fold
 
 
 def make_run_files(
@@ -105,6 +115,7 @@ def make_run_files(
         "history.csv": _format_history(outcome.trained),
         "config.toml": format_config(outcome.config),
         "log.jsonl": log.format(),
+        **outcome.examination.files,
     }
 
 
@@ -139,7 +150,10 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "lowest_validation_loss_epoch": trained.lowest_loss_epoch,
         "weight_decay": trained.weight_decay,
         "learning_rate": trained.learning_rate,
-        "num_parameters": {"backbone": outcome.backbone.num_parameters, "trained": trained.num_trained_parameters},
+        "num_parameters": {
+            "backbone": outcome.material.backbone.num_parameters,
+            "trained": trained.num_trained_parameters,
+        },
         **{
             part: evaluate_part(
                 labels[parts == part], outcome.probabilities[parts == part], groups[parts == part].tolist()
@@ -150,6 +164,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "chance": describe_chance(labels, len(classes)),
         "per_class": describe_classes(labels[test], outcome.probabilities[test], groups[test].tolist(), classes),
         "confusion_matrix": test_confusions.tolist(),
+        **outcome.answers.metrics,
         **outcome.examination.metrics,
         "versions": _list_versions(),
     }
@@ -163,10 +178,10 @@ def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
         return evaluate_part(labels, probabilities, groups, spread=MODEL_SPREAD)
 
     facts = {
-        **evaluate(validated.out_of_fold),
+        **evaluate(outcome.out_of_fold),
         "num_folds": validated.num_folds,
-        "per_class": describe_classes(labels, validated.out_of_fold, groups, classes, spread=MODEL_SPREAD),
-        "confusion_matrix": count_confusions(labels, validated.out_of_fold, len(classes)).tolist(),
+        "per_class": describe_classes(labels, outcome.out_of_fold, groups, classes, spread=MODEL_SPREAD),
+        "confusion_matrix": count_confusions(labels, outcome.out_of_fold, len(classes)).tolist(),
     }
     for name, probabilities in (
         ("random_split", validated.of_random_folds),
@@ -183,7 +198,7 @@ def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
 
 def list_messages(outcome: TrainingOutcome) -> list[str]:
     """Collect what the user should know, most important first."""
-    scan, trained = outcome.scan, outcome.trained
+    scan, trained = outcome.material.scan, outcome.trained
     messages = [*outcome.catalog.notes, *outcome.split.notes, *outcome.examination.messages]
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
@@ -194,6 +209,7 @@ def list_messages(outcome: TrainingOutcome) -> list[str]:
         messages.append(f"Folders without photos, which are no classes: {', '.join(scan.empty_classes[:5])}.")
     if scan.num_repeated:
         messages.append(f"Rows of the CSV that name a file again: {scan.num_repeated}. The first row of a file counts.")
+    messages += outcome.answers.messages
     asked = outcome.config.training.learning_rate
     if asked != TrainingOptions().learning_rate and trained.learning_rate < asked:
         messages.append(
@@ -203,8 +219,8 @@ def list_messages(outcome: TrainingOutcome) -> list[str]:
     if scan.skipped:
         kinds = ", ".join(f"{count} {ending}" for ending, count in sorted(scan.skipped.items()))
         messages.append(f"Skipped {sum(scan.skipped.values())} files that are no photos: {kinds}.")
-    if outcome.cache.warning:
-        messages.append(outcome.cache.warning)
+    if outcome.material.cache.warning:
+        messages.append(outcome.material.cache.warning)
     return messages
 
 
@@ -217,11 +233,12 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
     ]
     description = ModelDescription(
         classes=catalog.classes,
-        preprocessing=outcome.preprocessing,
+        preprocessing=outcome.material.preprocessing,
         created=created,
         version=version("clownfish"),
-        licence=BACKBONES[outcome.backbone.name].licence,
+        licence=BACKBONES[outcome.material.backbone.name].licence,
         training_photos=training_photos,
+        properties=outcome.answers.properties,
         further={
             "num_photos": metrics["num_photos"],
             "num_groups": metrics["num_groups"],
@@ -229,14 +246,14 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
             "cross_validated_accuracy": metrics["cross_validated"]["accuracy"],
         },
     )
-    return build_model(outcome.backbone, outcome.trained.head, description)
+    return build_model(outcome.material.backbone, outcome.trained.head, description, outcome.answers.embedding)
 
 
 def _format_photos(outcome: TrainingOutcome) -> bytes:
     """One row a photo; the user's own columns behind ours."""
     parts = dict(zip(outcome.catalog.used.tolist(), outcome.split.parts, strict=True))
     fixed = ["file", "label", "group", "group_reason", "split", "width", "height", "status", "note"]
-    further = outcome.scan.columns
+    further = outcome.material.scan.columns
     rows = [
         [
             photo.file,
@@ -269,7 +286,8 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
             label = int(catalog.labels[row])
             file = catalog.photos[catalog.used[row]].file
             cells = [file, part, catalog.classes[label], catalog.classes[predicted], float(probabilities[predicted])]
-            rows.append([*cells, predicted == label, True, *map(float, probabilities)])
+            answered = outcome.answers.statuses[row] == "ok"
+            rows.append([*cells, predicted == label, answered, *map(float, probabilities)])
     return format_table([*fixed, *name_columns(catalog.classes, fixed)], rows)
 
 
@@ -299,7 +317,7 @@ def _make_report_content(
     test = np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS]
     examples = _choose_examples(catalog, np.flatnonzero(parts == "train"))
     shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
-    previews = load_previews(shown, outcome.cache, helpers=helpers)
+    previews = load_previews(shown, outcome.material.cache, helpers=helpers)
 
     def show(row: np.int64, *, as_example: bool = False) -> ReportPhoto:
         photo: Photo = catalog.photos[catalog.used[row]]
@@ -325,14 +343,14 @@ def _make_report_content(
         unusable=[(photo.file, photo.note) for photo in catalog.photos if photo.status != "used"],
         options=_hide_places(outcome.config.flatten()),
         model={
-            "backbone": outcome.backbone.name,
-            "input_size": outcome.backbone.input_size,
-            "feature_set": outcome.backbone.feature_set,
-            "num_features": outcome.backbone.num_features,
-            "num_parameters": outcome.backbone.num_parameters,
+            "backbone": outcome.material.backbone.name,
+            "input_size": outcome.material.backbone.input_size,
+            "feature_set": outcome.material.backbone.feature_set,
+            "num_features": outcome.material.backbone.num_features,
+            "num_parameters": outcome.material.backbone.num_parameters,
             "num_trained_parameters": trained.num_trained_parameters,
             "weight_decay": trained.weight_decay,
-            "licence": BACKBONES[outcome.backbone.name].licence,
+            "licence": BACKBONES[outcome.material.backbone.name].licence,
         },
     )
 

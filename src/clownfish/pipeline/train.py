@@ -2,35 +2,30 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.backbones import load_backbone
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
-from clownfish.features.cache import FeatureCache
-from clownfish.features.extract import INSPECT_FUNCTION, extract_features, extract_views, keep_rows
-from clownfish.features.pictures import load_pictures
+from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
-from clownfish.images import AUGMENTED_VIEWS, Preprocessing
-from clownfish.photos.catalog import build_catalog, leave_out
-from clownfish.photos.scan import Scan, scan_labelled_photos
-from clownfish.pipeline.cross_validation import validate_model
-from clownfish.pipeline.examination import AUDITS, Evidence, examine
+from clownfish.photos.catalog import leave_out
+from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
+from clownfish.pipeline.cross_validation import CrossValidation, validate_model
+from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, examine
 from clownfish.pipeline.log import RunLog
+from clownfish.pipeline.material import Material, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
-from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
-from clownfish.regression.rotation import rotate_features
+from clownfish.records import Catalog, Part
+from clownfish.regression.rotation import Rotation, rotate_features
 from clownfish.splits import Split, parse_shares, split_photos, take_split
 from clownfish.training.descent import TrainingSet
-from clownfish.training.selection import train_head
-
-_MAX_AXES = 512
-"""Of the rotated features: the audits refit three times faster than with all of them, for little loss."""
+from clownfish.training.selection import Trained, train_head
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -58,79 +53,101 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
     log = RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
-        scan = _scan(config)
+        found = find_photos(config.photos)
+        scan = found.scan
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
     helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
-    # while they start: what takes time to import, and the network
+    # while they start: what takes time to import
+    from clownfish.pipeline.photo_examination import examine_photos
     from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 
     with log.time_stage("features"):
-        backbone = load_backbone(
-            config.features.backbone, feature_set=config.features.feature_set, weights=config.features.weights or None
-        )
-        preprocessing = Preprocessing(size=backbone.input_size, resize=config.features.resize)
-        cache = FeatureCache()
-        with progress.show_stage("Reading photos", len(scan.photos)) as advance:
-            inspections, features = extract_features(
-                scan.photos, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
-            )
+        seen = read_photos(found, config, progress, helpers)
     with log.time_stage("split"):
-        catalog = build_catalog(
-            scan.photos,
-            inspections,
-            config.photos,
-            features=features,
-            load_pictures=lambda places: load_pictures(places, cache),
-        )
-        catalog, split = _split(catalog, config)
-        _check_groups(catalog)
-        features = keep_rows(features, catalog.feature_rows)
+        material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
+        split = _split(material.catalog, config)
     views = None
     if config.features.augment:
-        files = [_find_file(catalog.photos[position]) for position in catalog.used]
-        num_views = len(files) * len(AUGMENTED_VIEWS)
-        with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
-            views = extract_views(files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance)
+        with log.time_stage("views"):
+            views = material.extract_views(helpers, progress)
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(catalog, features, views, backbone, config)
+        photos = _make_training_set(material, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        validated = validate_model(photos, catalog, split, config, progress)
-    probabilities = trained.head.predict_rows(features, photos.rows)
-    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS)) as advance:
-        evidence = Evidence(
-            catalog=catalog,
-            features=features,
-            rotation=rotate_features(features, parts=backbone.parts, max_axes=_MAX_AXES),
-            groups=np.unique(catalog.groups, return_inverse=True)[1].ravel(),
-            folds=validated.folds,
-            parts=np.array(split.parts),
-            probabilities=probabilities,
-            out_of_fold=validated.out_of_fold,
-            penalty=trained.weight_decay * len(training.rows),
-            seed=config.training.seed,
-            fast=config.examination.fast,
+        validated = validate_model(photos, material.catalog, split, config, progress)
+    with log.time_stage("answers"):
+        answers = fit_answers(_pose_answers(material, split, validated, trained, config))
+        trained = replace(trained, head=answers.head)
+    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS) + 1) as advance:
+        rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
+        of_photos = examine_photos(
+            material, rotation, validated.folds, seed=config.training.seed, fast=config.examination.fast
         )
-        examination = examine(evidence, on_audit=advance)
+        advance()
+        evidence = _gather_evidence(material, rotation, split, validated, trained, answers, config)
+        examination = of_photos.join(examine(evidence, on_audit=advance))
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
-        scan=scan,
-        catalog=catalog,
+        material=material,
         split=split,
-        backbone=backbone,
-        preprocessing=preprocessing,
         trained=trained,
-        probabilities=probabilities,
         cross_validation=validated,
+        answers=answers,
         examination=examination,
-        cache=cache,
     )
     metrics, files_to_write = make_run_files(outcome, log, helpers)
-    cache.close()
+    material.cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
+
+
+def _pose_answers(
+    material: Material, split: Split, validated: CrossValidation, trained: Trained, config: TrainConfig
+) -> AnswersProblem:
+    catalog = material.catalog
+    return AnswersProblem(
+        classes=catalog.classes,
+        features=material.features,
+        labels=catalog.labels,
+        groups=np.array(catalog.groups),
+        folds=validated.folds,
+        parts=np.array(split.parts),
+        out_of_fold=validated.out_of_fold,
+        head=trained.head,
+        unknown_features=material.unknown_features,
+        unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
+        max_error=config.answering.max_error,
+        seed=config.training.seed,
+    )
+
+
+def _gather_evidence(
+    material: Material,
+    rotation: Rotation,
+    split: Split,
+    validated: CrossValidation,
+    trained: Trained,
+    answers: Answers,
+    config: TrainConfig,
+) -> Evidence:
+    return Evidence(
+        catalog=material.catalog,
+        features=material.features,
+        rotation=rotation,
+        groups=material.groups,
+        folds=validated.folds,
+        parts=np.array(split.parts),
+        probabilities=answers.probabilities,
+        out_of_fold=answers.out_of_fold,
+        uncalibrated=validated.out_of_fold,
+        penalty=max(trained.weight_decay * split.parts.count("train"), 1e-3),
+        temperature=answers.temperature,
+        near_weight=answers.metrics["unknowns"]["near_weight"],
+        seed=config.training.seed,
+        fast=config.examination.fast,
+    )
 
 
 def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
@@ -143,25 +160,29 @@ def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
     return out
 
 
-def _scan(config: TrainConfig) -> Scan:
-    options = config.photos
-    return scan_labelled_photos(Path(options.place), photos_folder=Path(options.folder) if options.folder else None)
-
-
-def _split(catalog: Catalog, config: TrainConfig) -> tuple[Catalog, Split]:
+def _split(catalog: Catalog, config: TrainConfig) -> Split:
+    _check_groups(catalog)
     column = config.split.split_column
     if not column:
         shares = parse_shares(config.split.shares)
-        return catalog, split_photos(catalog.label_names, catalog.groups, shares=shares, seed=config.training.seed)
-    values = [catalog.photos[position].columns.get(column) for position in catalog.used]
+        return split_photos(catalog.label_names, catalog.groups, shares=shares, seed=config.training.seed)
+    return take_split(_read_column(catalog, column), catalog.label_names, catalog.groups)
+
+
+def _leave_out_unsplit(catalog: Catalog, config: TrainConfig) -> Catalog:
+    """Photos without an entry in the split column are not used."""
+    if not config.split.split_column:
+        return catalog
+    values = _read_column(catalog, config.split.split_column)
+    return leave_out(catalog, np.array([not value.strip() for value in values]), "the split column leaves it out")
+
+
+def _read_column(catalog: Catalog, column: str) -> list[str]:
     known = sorted({name for photo in catalog.photos for name in photo.columns})
     if column not in known:
         found = f"the columns are {', '.join(known)}" if known else "there is no CSV with further columns"
         raise ConfigError(f"--split-column {column}: there is no such column; {found}.")
-    split = take_split([value or "" for value in values], catalog.label_names, catalog.groups)
-    chosen = np.array([bool(part) for part in split.parts])
-    catalog = leave_out(catalog, ~chosen, "the split column leaves it out")
-    return catalog, replace(split, parts=tuple(part for part in split.parts if part))
+    return [catalog.photos[position].columns.get(column) or "" for position in catalog.used]
 
 
 def _check_groups(catalog: Catalog) -> None:
@@ -179,23 +200,14 @@ def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
     return np.flatnonzero([own == part for own in split.parts])
 
 
-def _find_file(photo: Photo) -> PhotoFile:
-    return PhotoFile(file=photo.file, path=photo.path, label=photo.label)
-
-
-def _make_training_set(
-    catalog: Catalog,
-    features: NDArray[np.float32],
-    views: NDArray[np.float32] | None,
-    backbone: Backbone,
-    config: TrainConfig,
-) -> TrainingSet:
+def _make_training_set(material: Material, views: NDArray[np.float32] | None, config: TrainConfig) -> TrainingSet:
+    catalog = material.catalog
     return TrainingSet(
-        features=features,
+        features=material.features,
         labels=catalog.labels,
         rows=np.arange(len(catalog.used)),
         num_classes=len(catalog.classes),
         views=views,
         balance=config.training.balance,
-        parts=backbone.parts,
+        parts=material.backbone.parts,
     )

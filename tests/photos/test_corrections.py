@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from clownfish.errors import PhotosError
+from clownfish.photos.corrections import Correction, apply_corrections, read_corrections
+from clownfish.records import PhotoFile
+
+PHOTOS = tuple(PhotoFile(file=f"{label}/{number}.jpg", path="", label=label) for label in "ab" for number in range(3))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def correct(file: str, old: str, new: str) -> Correction:
+    return Correction(file=file, old=old, new=new, reason="")
+
+
+def test_corrections_are_read_with_or_without_reasons(tmp_path: Path) -> None:
+    table = write(tmp_path / "c.csv", "file,old,new,reason\na/0.jpg,a,b,seen\na/1.jpg,a,-,blurred\nb/0.jpg,b,,\n\n")
+    first, second, third = read_corrections(table)
+    assert (first.new, first.describe()) == ("b", "label corrected, was a (seen)")
+    assert (second.new, second.describe()) == ("", "left out by the corrections (blurred)")
+    assert (third.new, third.describe()) == ("", "left out by the corrections")
+    assert read_corrections(write(tmp_path / "d.csv", "File;old;new\n'=x.jpg;a;b\n"))[0].file == "=x.jpg"
+
+
+def test_labels_change_and_photos_are_left_out() -> None:
+    photos = apply_corrections(PHOTOS, [correct("a/0.jpg", "a", "b"), correct("a\\1.jpg", "a", "")], "c.csv")
+    assert [photo.label for photo in photos] == ["b", "a", "a", "b", "b", "b"]
+    assert [bool(photo.refusal) for photo in photos] == [False, True, False, False, False, False]
+    assert apply_corrections(PHOTOS, [], "c.csv") == PHOTOS
+
+
+def test_every_correction_that_does_not_fit_is_named() -> None:
+    wrong = [correct("a/7.jpg", "a", "b"), correct("b/0.jpg", "a", "b"), correct("b/1.jpg", "b", "A")]
+    with pytest.raises(PhotosError) as caught:
+        apply_corrections(PHOTOS, wrong, "c.csv")
+    first, second, third = caught.value.problems
+    assert first.startswith("c.csv corrects 'a/7.jpg', but there is no such photo. Did you mean a/")
+    assert second == (
+        "c.csv says that b/0.jpg is labelled 'a', but it is labelled 'b'. Was it corrected already? Remove or mend the"
+        " row."
+    )
+    assert third.startswith("The labels 'A' and 'a' differ only by upper case")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,old\na,b\n", "have no column 'new'. Needed is a first line: file,old,new,reason"),
+        ("", "have no column 'file' and no column 'old' and no column 'new'"),
+        ("file,old,new\nx,a,b\nx,a,c\n", "name a file twice: x. Keep one row of each."),
+        ('file,old,new\n"x,a,b\n', "cannot be read near line"),
+    ],
+)
+def test_table_that_is_no_table_of_corrections_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(PhotosError, match=message):
+        read_corrections(write(tmp_path / "c.csv", text))
+
+
+def test_table_that_is_absent_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PhotosError, match=r"There is no file .*none.csv with corrections"):
+        read_corrections(tmp_path / "none.csv")
