@@ -36,7 +36,8 @@ class Evaluation:
         """What a notebook shows."""
         evaluated = self.metrics["evaluated"]
         title = f"{evaluated['num_photos']:,} photos: {write_accuracy(evaluated['accuracy'])} right"
-        rows: list[list[object]] = [[draw_accuracy(evaluated["accuracy"])], *([message] for message in self.messages)]
+        rows: list[list[object]] = [[draw_accuracy(evaluated["accuracy"])]]
+        rows += [[message] for message in self.messages]
         return make_table(title, [], rows) + make_table(
             "Each class; the worst first", CLASS_HEADER, make_class_rows(self.metrics["per_class"])
         )
