@@ -1,0 +1,291 @@
+"""What the documentation says is done: every command and every block of Python on its pages runs, and every key of
+metrics.json, every file and column of a run is explained.
+
+A block that is not run says so, and for whom it is, in its title: ```python title="fastai (not run here)".
+"""
+
+import csv
+import fnmatch
+import importlib.util
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+
+import clownfish
+from clownfish.cli import EXIT_SOME_UNUSABLE, main
+from clownfish.config import read_config
+from clownfish.pipeline.demo import write_demo_photos
+from pictures import draw_pattern, write_photo
+from runs import RUN_FILES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+NOT_RUN = re.compile(r'title="[^"]*\(not run [^"]+\)"|title="[^"]*\(not run[^"]*: [^"]+\)"')
+CLASSES = ("perch", "trout", "bass")
+PHOTOS_A_CLASS = 14
+LISTINGS = ("text", "csv", "toml")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    title: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(ROOT)}, line {self.line}"
+
+    @property
+    def is_run(self) -> bool:
+        return NOT_RUN.search(self.title) is None
+
+
+def list_blocks(page: Path) -> Iterator[Block]:
+    """Every block of code of a page; indented ones are an error, since nobody knows what they are."""
+    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+        line = token.map[0] + 1 if token.map else 0
+        if token.type == "code_block" and "decisions" not in page.parts and not is_directive(page, line):
+            raise AssertionError(f"{page}, line {line}: an indented block; use a fence with its language")
+        if token.type == "fence":
+            language, _, title = token.info.strip().partition(" ")
+            yield Block(page=page, line=line, language=language, title=title, text=token.content)
+
+
+def is_directive(page: Path, line: int) -> bool:
+    """Options below a "::: name" of the reference, and the text of an admonition, are indented too."""
+    before = "\n".join(page.read_text(encoding="utf-8").splitlines()[: line - 1]).rstrip()
+    return before.rpartition("\n")[2].startswith((":::", "!!!"))
+
+
+def draw_animal(number: int, photo: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Classes that differ in their colours, each photo with other noise: easy, but no copies."""
+    random = np.random.default_rng([number, photo])
+    ground = draw_pattern(64, 64, seed=int(random.integers(1000))).astype(int) // 3
+    colour = np.array([[200, 60, 40], [40, 160, 60], [50, 70, 200]])[number % 3]
+    grain = random.integers(-60, 60, (8, 8, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    return np.clip(ground + colour + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Path) -> Path:
+    """Whatever the pages speak of: photos, tables and a finished run. Each page gets its own copy."""
+    root = tmp_path_factory.mktemp("documentation") / "work"
+    rows = []
+    for number, label in enumerate(CLASSES):
+        for photo in range(PHOTOS_A_CLASS):
+            pixels = draw_animal(number, photo)
+            write_photo(root / "photos" / label / f"{photo:02}.jpg", pixels, quality=90)
+            write_photo(root / "named_photos" / label / f"dive{photo // 2}_{photo:02}.jpg", pixels, quality=90)
+            write_photo(
+                root / "photos_by_individual" / label / f"fish_{photo // 2}" / f"{photo:02}.jpg", pixels, quality=90
+            )
+            write_photo(root / "photos_with_others" / label / f"{photo:02}.jpg", pixels, quality=90)
+            part = "test" if photo < 3 else "validation" if photo < 6 else "train"
+            rows.append(
+                [f"photos/{label}/{photo:02}.jpg", label, "ABCDEFG"[photo % 7], f"{label}-{photo // 2}", part]
+            )
+        for photo in range(100, 104):
+            write_photo(root / "new_photos" / f"{label}_{photo}.jpg", draw_animal(number, photo), quality=90)
+            write_photo(root / "other_labelled_photos" / label / f"{photo}.jpg", draw_animal(number, photo), quality=90)
+    for photo in range(6):
+        noise = np.random.default_rng(photo).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        write_photo(root / "photos_with_others" / "_unknown" / f"{photo}.jpg", noise)
+    write_photo(root / "new.jpg", draw_animal(0, 200))
+    for name, table in {
+        "photos.csv": [["file", "label", "site", "individual", "part"], *rows],
+        "corrections.csv": [
+            ["file", "old", "new", "reason"],
+            ["perch/00.jpg", "perch", "trout", "spots"],
+            ["perch/01.jpg", "perch", "-", "blurred"],
+        ],
+    }.items():
+        with (root / name).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOWNFISH_CACHE", str(shared_cache_folder))
+        patch.setenv("CLOWNFISH_WORKERS", "0")
+        clownfish.train(root / "photos", out=root / "runs" / "photos-1", quiet=True)
+    return root
+
+
+def run_page(page: Path) -> None:
+    """Run the blocks of a page one after the other; Python blocks share their names."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in list_blocks(page):
+        if not block.is_run:
+            if block.language == "python":
+                compile(block.text, block.place, "exec")
+        elif block.language == "python":
+            exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
+        elif block.language == "bash":
+            for line in block.text.replace("\\\n", " ").splitlines():
+                run_line(line, block)
+        elif block.language == "json":
+            json.loads(block.text)
+        elif block.language == "toml":
+            Path("written.toml").write_text(block.text, encoding="utf-8")
+            read_config(Path("written.toml"))
+        elif block.language == "csv":
+            assert len({len(row) for row in csv.reader(io.StringIO(block.text))}) == 1, block.place
+        else:
+            assert block.language in LISTINGS, f"{block.place}: run, or mark, what is in {block.language or 'no language'}"
+
+
+def run_line(line: str, block: Block) -> None:
+    """Run a command of clownfish; of others, check that they can mean something."""
+    words = shlex.split(line, comments=True)
+    if not words:
+        return
+    if words[0] == "clownfish":
+        sys.argv = words
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code in (0, EXIT_SOME_UNUSABLE), f"{block.place}: {line}"
+    elif words[0] == "make":
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:]), f"{block.place}: {line}"
+    elif words[:2] == ["pip", "install"]:
+        check_install(words[2:], f"{block.place}: {line}")
+    else:
+        raise AssertionError(f"{block.place}: nobody runs {words[0]!r}")
+
+
+def check_install(words: list[str], place: str) -> None:
+    """Installing is not for a test; the extras that are named have to exist."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for word in words:
+        match = re.fullmatch(r"(?:\.|clownfish)(?:\[([\w,]+)\])?", word)
+        assert match, place
+        assert set((match[1] or "").split(",")) - {""} <= set(extras), place
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_of_the_page_runs(
+    page: Path,
+    workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared_cache: None,
+    no_helpers: None,
+) -> None:
+    if not any(block.is_run and block.language in ("bash", "python", "toml") for block in list_blocks(page)):
+        run_page(page)
+        return
+    shutil.copytree(workspace, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr("clownfish.pipeline.demo.write_demo_photos", partial(write_demo_photos, num_per_class=6))
+    run_page(page)
+
+
+def test_block_of_another_language_or_program_has_to_be_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    page = tmp_path / "page.md"
+    for text, message in (
+        ("```r\nplot(1)\n```", "run, or mark, what is in r"),
+        ("```\nx\n```", "run, or mark, what is in no language"),
+        ("```bash\nrm -rf photos\n```", "nobody runs 'rm'"),
+        ("text\n\n    clownfish train\n", "an indented block"),
+    ):
+        page.write_text(text, encoding="utf-8")
+        with pytest.raises(AssertionError, match=message):
+            run_page(page)
+    page.write_text('```python title="fastai (not run here)"\nimport fastai\n```', encoding="utf-8")
+    run_page(page)
+
+
+def list_keys(content: Any, path: str = "") -> set[str]:
+    """Paths to everything in metrics.json; intervals are taken as one, and rows of a list as alike."""
+    if isinstance(content, dict) and content and set(content) != {"value", "low", "high"}:
+        return {key for name, value in content.items() for key in list_keys(value, f"{path}.{name}".lstrip("."))}
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return {key for row in content for key in list_keys(row, path)}
+    return {path}
+
+
+def test_every_key_of_the_metrics_is_explained(
+    workspace: Path, digits_run: clownfish.Run, messy_run: clownfish.Run
+) -> None:
+    page = (DOCS / "reference" / "metrics.md").read_text(encoding="utf-8")
+    explained = re.findall(r"`([\w.*-]+)`", page)
+    metrics = json.loads((workspace / "runs" / "photos-1" / "metrics.json").read_text(encoding="utf-8"))
+    keys = list_keys(metrics) | list_keys(digits_run.metrics) | list_keys(messy_run.metrics)
+    missing = sorted(key for key in keys if not any(fnmatch.fnmatchcase(key, pattern) for pattern in explained))
+    assert missing == []
+
+
+def test_every_file_and_column_of_a_run_is_explained(workspace: Path) -> None:
+    page = (DOCS / "reference" / "files.md").read_text(encoding="utf-8")
+    run = workspace / "runs" / "photos-1"
+    assert {path.name for path in run.iterdir()} == RUN_FILES
+    assert [name for name in sorted(RUN_FILES) if f"`{name}`" not in page] == []
+    for table in run.glob("*.csv"):
+        with table.open(encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file))
+        assert [name for name in header if name not in CLASSES and f"`{name}`" not in page] == [], table.name
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_numbers_of_the_page_are_known(page: Path, hooks: ModuleType) -> None:
+    assert "{{" not in hooks.fill_numbers(page.read_text(encoding="utf-8"))
+
+
+def test_unknown_number_is_an_error(hooks: ModuleType) -> None:
+    assert hooks.fill_numbers("{{ number used }} digits") == "600 digits"
+    with pytest.raises(KeyError, match="no test.beauty"):
+        hooks.fill_numbers("{{ percent test.beauty }}")
+
+
+def test_pictures_are_found_and_fetch_nothing() -> None:
+    for page in PAGES:
+        for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            picture = (page.parent / name).resolve()
+            assert picture.is_file(), f"{page}: {name}"
+    for picture in [*DOCS.glob("*.svg"), *(DOCS / "pictures").glob("*.svg")]:
+        text = picture.read_text(encoding="utf-8")
+        links = set(re.findall(r"https?://[\w./-]+", text))
+        assert all("w3.org" in link or "purl.org" in link or "creativecommons" in link for link in links) or (
+            "rich" in text.lower()
+        ), picture
+        assert "@import" not in text
+        assert "@font-face" not in text
+
+
+def test_workspace_is_worth_learning_from(workspace: Path) -> None:
+    metrics = json.loads((workspace / "runs" / "photos-1" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["cross_validated"]["accuracy"]["value"] > 0.9
+    with Image.open(workspace / "new.jpg") as picture:
+        assert picture.size == (64, 64)
+    assert os.listdir(workspace / "runs") == ["photos-1"]
