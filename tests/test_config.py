@@ -35,6 +35,7 @@ OPTIONS = st.fixed_dictionaries(
         "patience": st.integers(1, 10_000),
         "balance": st.booleans(),
         "seed": st.integers(0, 2**63 - 1),
+        "max_error": st.floats(0.001, 0.999),
     },
 )
 
@@ -53,7 +54,7 @@ def test_every_option_is_in_the_round_trip() -> None:
     assert set(TrainConfig().flatten()) == {
         *("place", "folder", "group_by", "group_regex", "min_photos", "shares", "split_column", "backbone"),
         *("feature_set", "weights", "resize", "augment", "epochs", "batch_size", "learning_rate", "momentum"),
-        *("dropout_rate", "weight_decay", "patience", "balance", "seed"),
+        *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast", "max_error"),
     }
 
 
@@ -65,6 +66,8 @@ def test_config_says_how_to_repeat_the_run() -> None:
         "[split]",
         "[features]",
         "[training]",
+        "[examination]",
+        "[answering]",
     ]
 
 
@@ -77,6 +80,11 @@ def test_change_leaves_the_original_alone() -> None:
 def test_whole_number_serves_as_a_number() -> None:
     config = TrainConfig().change({"learning_rate": 1, "weight_decay": 0})
     assert (config.training.learning_rate, config.training.weight_decay) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("text", ["5%", "5 %", " 0.05", 0.05])
+def test_budget_of_errors_may_be_per_cent(text: str | float) -> None:
+    assert TrainConfig().change({"max_error": text}).answering.max_error == 0.05
 
 
 def test_weight_decay_goes_back_to_being_chosen() -> None:
@@ -111,6 +119,10 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
         ({"seed": -1}, "seed is -1; it must be a whole number from 0 to 9,223,372,036,854,775,807."),
         ({"weight_decay": -1}, "weight_decay is -1.0; it must be from 0 to 1,000,000, or left out."),
         ({"weight_decay": float("inf")}, "weight_decay is inf; it must be from 0 to 1,000,000, or left out."),
+        ({"max_error": "none"}, "max_error is none; it must be the share of wrong answers that you accept, above 0"),
+        ({"max_error": 0}, "max_error is 0.0; it must be the share of wrong answers that you accept, above 0"),
+        ({"max_error": "100%"}, "max_error is 100%; it must be the share of wrong answers that you accept, above 0"),
+        ({"max_error": True}, "The option max_error is True; it must be a number."),
         ({"min_photos": 2}, "min_photos is 2; it must be at least 3 (or 0 for no limit)."),
         ({"min_photos": -1}, "min_photos is -1; it must be at least 3 (or 0 for no limit)."),
         ({"shares": "80/20"}, "The split '80/20' is not understood. Give three per cents that sum to 100, "),
@@ -130,7 +142,10 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
     [
         (b"epochs = ", "is not valid TOML: "),
         (b"\xff\xff", "is not valid TOML: "),
-        (b"[trainig]\nepochs = 3", "has an unknown table [trainig]. Known: photos, split, features, training."),
+        (
+            b"[trainig]\nepochs = 3",
+            "has an unknown table [trainig]. Known: photos, split, features, training, examination, answering.",
+        ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
         (b"[training]\nepoch = 3", "There is no option 'epoch'. Did you mean 'epochs'?"),
     ],

@@ -29,7 +29,7 @@ def find_line(lines: list[str], name: str) -> str:
 
 def test_run_is_told_in_about_fifteen_lines(facts: dict[str, Any]) -> None:
     lines = describe_run(**facts)
-    assert 12 <= len(lines) <= 16
+    assert 12 <= len(lines) <= 18
     assert all(len(line) > 16 for line in lines)
     assert find_line(lines, "Photos") == "found 60 = used 60 + unusable 0; 10 classes, 60 groups"
     assert find_line(lines, "Split") == "40 training, 10 validation, 10 test photos"
@@ -73,6 +73,16 @@ def test_groups_are_counted_beside_photos(facts: dict[str, Any]) -> None:
     part["num_groups"] = 14
     found = find_line(describe_run(**facts), "Cross-validated")
     assert found.startswith("between ") and "60 photos in 14 groups: too few for one number" in found
+
+
+def test_new_sites_are_told_from_those_it_has_seen(facts: dict[str, Any]) -> None:
+    facts["metrics"]["cross_validated"]["seen_groups"] = {"accuracy": {"value": 0.89, "low": 0.86, "high": 0.92}}
+    facts["options"]["group_by"] = "site"
+    lines = describe_run(**facts)
+    below = lines[[line.startswith("Cross-validated") for line in lines].index(True) + 1]
+    assert below.strip() == "that is for a new site; for new photos of one it has seen: 89 % right"
+    facts["options"]["group_by"] = "folder"
+    assert any("that is for a new group;" in line for line in describe_run(**facts))
 
 
 def test_random_split_is_shown_where_it_claims_too_much(facts: dict[str, Any]) -> None:
@@ -128,6 +138,9 @@ def test_evaluation_lists_the_classes_that_have_photos(digits_run: Run, digits: 
     metrics["per_class"][0].update(num_photos=0, tp=0, precision=None, recall=None)
     metrics["per_class"][1].update(num_photos=7, tp=0, precision=None, recall=0.0, label="a much longer name")
     lines = describe_evaluation(metrics, ["mind this"])
+    assert re.fullmatch(r"\d+ % of photos are answered, \d+ % of those wrongly", find_line(lines[:4], "Answers"))
+    assert re.fullmatch(r"\d+ % of these photos", find_line(lines[:4], "Unlike any seen"))
+    lines = lines[:2] + lines[4:]
     assert lines[2:5] == ["Note            mind this", "", "class               photos  right  precision  recall"]
     assert lines[5] == "a much longer name       7      0          -     0 %"
     assert len(lines) == 14

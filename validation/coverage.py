@@ -151,13 +151,13 @@ def main() -> None:
     """Print the table."""
     parser = make_parser(__doc__ or "")
     parser.add_argument("--quick", action="store_true", help="train by the exact solver")
-    parser.add_argument("--per-class", type=int, nargs="+", default=PER_CLASS)
+    parser.set_defaults(num_per_class=PER_CLASS)
     arguments = parser.parse_args()
     photos = load_photo_set(arguments.photos, groups=arguments.groups, group_column=arguments.group_column)
     print(f"{photos.name}: bars: 93-97 % covered, at most 2.5 % above, width at most 1.5 of the oracle's")
     print("a class bursts  photos  groups  draws  truth %   bias     SD  covered   above   width   seconds")
     bursts_too = len(np.unique(photos.groups)) < 0.95 * len(photos.groups)
-    for per_class in arguments.per_class:
+    for per_class in arguments.num_per_class:
         for bursts in (False, True) if bursts_too else (False,):
             random = np.random.default_rng(arguments.seed)
             started, draws = time.perf_counter(), []

@@ -61,6 +61,7 @@ def predict(
     *,
     photos_folder: str | Path | None = None,
     overwrite: bool = False,
+    max_error: str | float | None = None,
     quiet: bool = False,
 ) -> TableSummary:
     """Classify many photos into a CSV; for a single one, see `Classifier.predict`.
@@ -71,16 +72,23 @@ def predict(
         out: the CSV to write; an interrupted one is continued.
         photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
         overwrite: replace an existing table.
+        max_error: share of wrong answers to accept, such as "5%"; None for what the model was trained with.
         quiet: show no progress bar.
 
     Returns:
-        How many photos, how many unusable, how many of each label.
+        How many photos, how many unusable, unsure or unlike anything seen, how many of each label.
 
     Raises:
         ClownfishError: see `pipeline.predict.predict_table`.
     """
     return predict_table(
-        model, photos, out, photos_folder=photos_folder, overwrite=overwrite, progress=_choose_progress(quiet)
+        model,
+        photos,
+        out,
+        photos_folder=photos_folder,
+        overwrite=overwrite,
+        max_error=max_error,
+        progress=_choose_progress(quiet),
     )
 
 

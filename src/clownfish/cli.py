@@ -17,6 +17,7 @@ import click
 from clownfish.errors import ClownfishError
 
 if TYPE_CHECKING:
+    from clownfish.prediction.table import TableSummary
     from clownfish.progress import Progress
 
 EXIT_ERROR = 2
@@ -63,7 +64,9 @@ def clownfish() -> None:
 @click.option("--weight-decay", type=float, help="L2 penalty. [default: chosen on validation photos]")
 @click.option("--patience", type=int, help="Stop after so many epochs clearly above the best. [default: 5]")
 @click.option("--balance", is_flag=True, default=None, help="Let every class count the same.")
+@click.option("--max-error", help="Share of wrong answers to accept; less certain photos are unsure. [default: 0.05]")
 @click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
+@click.option("--fast", is_flag=True, default=None, help="Leave out what is slow, such as the learning curve.")
 @_json
 @_quiet
 def train(
@@ -93,20 +96,30 @@ def train(
 @click.argument("photos", type=click.Path())
 @click.option("--out", type=click.Path(), help="Table to write. [default: predictions.csv; none for a single photo]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing table.")
+@click.option("--max-error", help="Wrong answers that you accept, such as 5%. [default: as trained]")
 @_photos_folder
 @_json
 @_quiet
 def predict(
-    model: str, photos: str, out: str | None, overwrite: bool, photos_folder: str | None, as_json: bool, quiet: bool
+    model: str,
+    photos: str,
+    out: str | None,
+    overwrite: bool,
+    max_error: str | None,
+    photos_folder: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx or a run folder).
 
+    An answer is "ok", "unsure" (such answers are wrong too often) or "unlike anything seen" (perhaps no
+    class).
     An interrupted table is continued when the same command is given again.
     """
     from clownfish.photos.scan import is_single_photo
 
     if is_single_photo(Path(photos)) and out is None:
-        _predict_one(model, photos, as_json=as_json, quiet=quiet)
+        _predict_one(model, photos, max_error=max_error, as_json=as_json, quiet=quiet)
         return
     from clownfish.pipeline.predict import predict_table
 
@@ -114,7 +127,7 @@ def predict(
     unusable: list[str] = []
 
     def handle_row(cells: Sequence[str]) -> None:
-        if cells[5] != "ok" and len(unusable) < 5:
+        if cells[5].startswith("unusable") and len(unusable) < 5:
             unusable.append(f"{cells[0]}: {cells[5]}")
 
     summary = predict_table(
@@ -123,22 +136,11 @@ def predict(
         path,
         photos_folder=photos_folder,
         overwrite=overwrite,
+        max_error=max_error,
         on_row=handle_row,
         progress=_choose_progress(quiet or as_json),
     )
-    if as_json:
-        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
-        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
-    elif not quiet:
-        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
-        _print(
-            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
-        )
-        for label, count in summary.counts.most_common():
-            _print(f"{count:>8}  {label}")
-        for line in unusable:
-            _print(f"          {line}")
-        _print(f"Table: {path}")
+    _report_table(summary, path, unusable, as_json=as_json, quiet=quiet)
     if summary.num_unusable:
         sys.exit(EXIT_SOME_UNUSABLE)
 
@@ -355,15 +357,44 @@ def _run(command: Callable[[], object]) -> int:
     return 0
 
 
-def _predict_one(model: str, photo: str, *, as_json: bool, quiet: bool) -> None:
+def _predict_one(model: str, photo: str, *, max_error: str | None, as_json: bool, quiet: bool) -> None:
     from clownfish.pipeline.predict import predict_one
 
-    prediction = predict_one(model, photo)
+    prediction = predict_one(model, photo, max_error=max_error)
     if as_json:
-        _print(json.dumps({"file": photo, "label": prediction.label, "probabilities": dict(prediction.probabilities)}))
+        facts: dict[str, Any] = {"file": photo, "label": prediction.label, "status": prediction.status}
+        facts |= {"candidates": prediction.candidates, "probabilities": dict(prediction.probabilities)}
+        _print(json.dumps(facts))
     elif not quiet:
         for label, probability in list(prediction.probabilities.items())[:5]:
             _print(f"{probability:7.1%}  {label}")
+        if prediction.status == "unsure":
+            _print("unsure: answers that are no more certain than this are wrong too often (see --max-error)")
+        elif prediction.status != "ok":
+            _print(f"{prediction.status}: perhaps none of the classes")
+        if len(prediction.candidates) > 1:
+            _print(f"possible: {', '.join(prediction.candidates)}")
+
+
+def _report_table(summary: "TableSummary", path: Path, unusable: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
+        facts |= {"unsure": summary.num_unsure, "unlike": summary.num_unlike}
+        _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
+    elif not quiet:
+        resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
+        _print(
+            f"Classified {summary.num_photos - summary.num_unusable} photos{resumed}, {summary.num_unusable} unusable."
+        )
+        for label, count in summary.counts.most_common():
+            _print(f"{count:>8}  {label}")
+        if summary.num_unsure:
+            _print(f"{summary.num_unsure:>8}  unsure: such answers are wrong too often (see --max-error)")
+        if summary.num_unlike:
+            _print(f"{summary.num_unlike:>8}  unlike anything seen: perhaps none of the classes")
+        for line in unusable:
+            _print(f"          {line}")
+        _print(f"Table: {path}")
 
 
 def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from clownfish.answers.budget import DEFAULT_MAX_ERROR, parse_max_error
 from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE, DEFAULT_FEATURE_SET, FEATURE_SETS
 from clownfish.errors import ConfigError
 from clownfish.images import RESIZES, Resize
@@ -59,6 +60,30 @@ class FeatureOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExaminationOptions:
+    """How closely the photos and the model are looked at after training."""
+
+    fast: bool = False
+    """Leave out what is slow, such as the learning curve."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnsweringOptions:
+    """When the model may answer."""
+
+    max_error: float = DEFAULT_MAX_ERROR
+    """Share of wrong answers that is accepted among those that are given; below a certainty it answers "unsure"."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: the share is not between 0 and 1.
+        """
+        parse_max_error(self.max_error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """One training run."""
 
@@ -66,6 +91,8 @@ class TrainConfig:
     split: SplitOptions = field(default_factory=SplitOptions)
     features: FeatureOptions = field(default_factory=FeatureOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    examination: ExaminationOptions = field(default_factory=ExaminationOptions)
+    answering: AnsweringOptions = field(default_factory=AnsweringOptions)
 
     def change(self, options: Mapping[str, Any]) -> Self:
         """Set options by their plain names, whatever section they are in.
@@ -150,6 +177,8 @@ def _find_section(sections: Mapping[str, Any], name: str) -> str:
 
 def _convert(section: Any, name: str, value: Any) -> Any:
     """Check the type against the default's; whole numbers pass as floats."""
+    if name == "max_error" and isinstance(value, str):
+        return parse_max_error(value)
     default = getattr(type(section)(), name)
     if default is None:  # weight_decay: a number or None
         expected: type = float

@@ -7,6 +7,7 @@
     ├── BackboneError        the pre-trained weights are missing, changed or unknown
     ├── ModelFileError       the file is not a model that clownfish made
     ├── OutputError          a result cannot be written where it was asked for
+    ├── ForecastError        a forecast is asked for that the photos cannot support
     ├── WorkerError          the helper processes cannot be started
     └── MissingExtraError    an optional dependency is not installed
 
@@ -56,6 +57,10 @@ class ModelFileError(ClownfishError):
 
 class OutputError(ClownfishError):
     """A result cannot be written where it was asked for."""
+
+
+class ForecastError(ClownfishError):
+    """A forecast is asked for that the photos at hand cannot support."""
 
 
 class WorkerError(ClownfishError):

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Part = Literal["train", "validation", "test", ""]
 """Where a photo is used; "" for a photo that is not used at all."""
 
+UNKNOWN_LABEL = "_unknown"
+"""Folder or label of other things: never a class, used to check what is unlike the classes."""
+
 _CHUNK_ROWS = 4096
 
 PARTS: tuple[Part, Part, Part] = ("train", "validation", "test")
@@ -136,6 +139,39 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding:
+    """From features to a small space that shows how like the training photos a photo is."""
+
+    mean: NDArray[np.float32]
+    """Shape (num_features,)."""
+    inverse_deviation: NDArray[np.float32]
+    """Shape (num_features,); 0 for a feature that does not vary."""
+    axes: NDArray[np.float32]
+    """Shape (num_features, num_axes), orthonormal columns."""
+    whitening: NDArray[np.float32]
+    """Shape (num_axes, num_axes); applied after the length is made 1."""
+
+    def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute what the model's output "embedding" is.
+
+        Args:
+            features: shape (num_photos, num_features).
+
+        Returns:
+            Shape (num_photos, num_axes + 1); the last column is the length of the standardised features.
+        """
+        result = np.empty((len(features), self.axes.shape[1] + 1), np.float32)
+        for start in range(0, len(features), _CHUNK_ROWS):
+            standardised = (features[start : start + _CHUNK_ROWS] - self.mean) * self.inverse_deviation
+            points = standardised @ self.axes
+            points /= np.linalg.norm(points, axis=1, keepdims=True) + np.float32(1e-6)
+            rows = slice(start, start + len(points))
+            result[rows, :-1] = points @ self.whitening
+            result[rows, -1] = np.linalg.norm(standardised, axis=1)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Photo:
     """One photo after inspection and grouping: a row of photos.csv without its part."""
 
@@ -193,6 +229,10 @@ class Catalog:
     """Row of each used photo in the feature matrix of the usable ones, shape (num_used,)."""
     labels: NDArray[np.int64]
     """Class number of each used photo, shape (num_used,)."""
+    unknown: NDArray[np.int64]
+    """Positions in `photos` of usable photos of other things, shape (num_unknown,)."""
+    unknown_rows: NDArray[np.int64]
+    """Their rows in the feature matrix of the usable ones, shape (num_unknown,)."""
     num_label_conflicts: int
     """Pairs of copies of one picture that carry different labels."""
     notes: tuple[str, ...]

@@ -49,8 +49,10 @@ def describe_run(
         lines.append(_line("Test", _describe_part(part)))
     lines += [
         _line("Cross-validated", f"{_describe_part(metrics['cross_validated'])}, {_count_folds(metrics)}"),
+        *_describe_seen_groups(metrics["cross_validated"], options),
         *_describe_leak(metrics["cross_validated"]),
         _line("Guessing", _describe_chance(metrics)),
+        *_describe_answers(metrics),
         *_describe_confusions(metrics),
         *describe_messages(metrics["messages"]),
         _line("Seconds", _describe_seconds(metrics["seconds"])),
@@ -76,6 +78,8 @@ def describe_evaluation(metrics: Mapping[str, Any], messages: Sequence[str]) -> 
     lines = [
         _line("Photos", f"evaluated {photos['evaluated']} + unusable {photos['unusable']}"),
         _line("Result", _describe_part(metrics["evaluated"])),
+        _line("Answers", _describe_answered(metrics["answering"])),
+        *_describe_unlike(metrics["unknowns"]),
         *describe_messages(messages),
         "",
         f"{'class':<{width}}  photos  right  precision  recall",
@@ -192,6 +196,16 @@ def _describe_part(part: Mapping[str, Any]) -> str:
     return f"{_percent(accuracy['value'])} right ({low} to {high}), {loss}, {counts}"
 
 
+def _describe_seen_groups(cross_validated: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """The line above is for new groups of the user's; this one for those that were trained on."""
+    seen = cross_validated.get("seen_groups")
+    if seen is None:
+        return []
+    name = options["group_by"] if options["group_by"] not in ("", "folder") else "group"
+    share = _percent(seen["accuracy"]["value"])
+    return [_line("", f"that is for a new {name}; for new photos of one it has seen: {share} right")]
+
+
 def _describe_leak(cross_validated: Mapping[str, Any]) -> list[str]:
     """What a random split would have claimed, where that is clearly too much."""
     leak = cross_validated.get("leak")
@@ -211,6 +225,47 @@ def _describe_chance(metrics: Mapping[str, Any]) -> str:
     chance = metrics["chance"]
     loss = f"cross-entropy {chance['cross_entropy']:.3f}"
     return f"{_percent(chance['accuracy'])} right by always saying the commonest class, {loss}"
+
+
+def _describe_answers(metrics: Mapping[str, Any]) -> list[str]:
+    """What `predict` will do with new photos: answer, be unsure, notice unknown species."""
+    answering, unknowns = metrics["answering"], metrics["unknowns"]
+    lines = []
+    if answering["threshold"] is not None:
+        wanted = f"at most {100 * answering['max_error']:g} % wanted"
+        lines.append(_line("Answers", f"{_describe_answered(answering['out_of_fold'])} ({wanted})"))
+    hidden = metrics.get("hidden_classes", {}).get("per_class")
+    if unknowns["can_tell"] and hidden:
+        shares = [row["caught"]["value"] for row in hidden]
+        lines.append(
+            _line(
+                "Unknown species",
+                f"{_percent(sum(shares) / len(shares))} noticed where a class was hidden"
+                f" ({_percent(min(shares))} to {_percent(max(shares))}, by class);"
+                f" {_percent(unknowns['promised_rejected'])} of known photos are taken for unknown",
+            )
+        )
+    if unknowns["folder"] is not None and unknowns["can_tell"]:
+        folder = unknowns["folder"]
+        lines.append(
+            _line("Other things", f"{_percent(folder['caught']['value'])} of {folder['num_photos']} photos noticed")
+        )
+    return lines
+
+
+def _describe_answered(answering: Mapping[str, Any]) -> str:
+    share, error = answering["answered"]["value"], answering["error"]["value"]
+    if error is None:
+        return "none is certain enough"
+    return f"{_percent(share)} of photos are answered, {_percent(error)} of those wrongly"
+
+
+def _describe_unlike(unknowns: Mapping[str, Any]) -> list[str]:
+    known, other = unknowns["of_known_labels"], unknowns["of_other_labels"]
+    text = f"{_percent(known['unlike']['value'])} of these photos"
+    if other["num_photos"]:
+        text += f", {_percent(other['unlike']['value'])} of the {other['num_photos']} with labels that are no class"
+    return [_line("Unlike any seen", text)]
 
 
 def _describe_confusions(metrics: Mapping[str, Any], most: int = 2) -> list[str]:

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from clownfish.backbones import load_backbone
-from clownfish.errors import ModelFileError
+from clownfish.errors import ConfigError, ModelFileError
 from clownfish.export.model_file import MAX_PARITY_DIFFERENCE, ModelDescription, build_model
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features
@@ -16,7 +16,7 @@ from clownfish.images import RESIZES, Preprocessing, Resize, decode_photo
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.run import Run
 from clownfish.prediction.classifier import Classifier
-from clownfish.records import Backbone, Head
+from clownfish.records import Backbone, Embedding, Head
 
 CLASSES = ("=ant", "été 🐠", "<bee>")
 INPUT_SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240}
@@ -120,6 +120,59 @@ def test_model_that_disagrees_with_its_parts_is_not_written() -> None:
         " Please report this: it is a fault of clownfish."
     )
     assert MAX_PARITY_DIFFERENCE == 1e-5
+
+
+def make_embedding(num_features: int, num_axes: int = 6) -> Embedding:
+    random = np.random.default_rng(1)
+    return Embedding(
+        mean=random.normal(0.3, 0.1, num_features).astype(np.float32),
+        inverse_deviation=random.uniform(0, 3, num_features).astype(np.float32),
+        axes=np.linalg.qr(random.normal(0, 1, (num_features, num_axes)))[0].astype(np.float32),
+        whitening=random.normal(0, 1, (num_axes, num_axes)).astype(np.float32),
+    )
+
+
+def test_embedding_is_a_second_output(backbone: Backbone, digits: Path) -> None:
+    embedding = make_embedding(backbone.num_features)
+    description = describe(backbone.input_size)
+    data = build_model(backbone, make_head(backbone.num_features), description, embedding)
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    preprocessing = Preprocessing(size=backbone.input_size)
+    photos = sorted(digits.glob("*/00*.png"))[::9]
+    pixels = np.stack([decode_photo(path.read_bytes(), preprocessing).pixels for path in photos])
+    features = onnxruntime.InferenceSession(backbone.onnx).run(["features"], {"image": pixels})[0]
+    found = onnxruntime.InferenceSession(data).run(["embedding"], {"image": pixels})[0]
+    assert found.shape == (len(photos), 7)
+    np.testing.assert_allclose(found, embedding.apply(features), rtol=1e-3, atol=1e-3)
+    standardised = (features - embedding.mean) * embedding.inverse_deviation
+    np.testing.assert_allclose(found[:, -1], np.linalg.norm(standardised, axis=1), rtol=1e-3)
+
+
+def test_embedding_that_disagrees_with_its_parts_is_not_written() -> None:
+    backbone = load_backbone(feature_set="last_layer")
+    spoilt = replace(make_embedding(backbone.num_features), whitening=np.full((6, 6), np.nan, np.float32))
+    with pytest.raises(ModelFileError, match=r"differs from its parts by nan in its embedding, more than the 0\.001"):
+        build_model(backbone, make_head(backbone.num_features), describe(backbone.input_size), spoilt)
+
+
+def test_further_properties_are_json(backbone: Backbone) -> None:
+    description = replace(describe(backbone.input_size), properties={"confusions": {"matrix": [[1]]}, "odd": None})
+    data = build_model(backbone, make_head(backbone.num_features), description)
+    classifier = Classifier(Path("memory"), data)
+    assert classifier.read_metadata("confusions") == {"matrix": [[1]]}
+    assert classifier.read_metadata("odd") is None
+    assert classifier.read_metadata("absent") is None
+    with pytest.raises(ModelFileError, match="The metadata of memory is damaged: training_photos is no JSON"):
+        classifier.read_metadata("training_photos")
+
+
+def test_model_without_rules_answers_everything(backbone: Backbone, digits: Path) -> None:
+    data = build_model(backbone, make_head(backbone.num_features), describe(backbone.input_size))
+    classifier = Classifier(Path("memory"), data)
+    prediction = classifier.predict(digits / "digit_1" / "000.png")
+    assert (prediction.status, prediction.candidates) == ("ok", (prediction.label,))
+    with pytest.raises(ConfigError, match=r"memory does not know its errors, so max_error cannot be kept\. Train it"):
+        classifier.change_budget(0.05)
 
 
 def test_trained_model_runs_without_clownfish(digits_run: Run, digits: Path) -> None:

@@ -269,3 +269,26 @@ def test_marks_in_names_are_kept_for_audits() -> None:
     files[0] = replace(files[0], file="ant/vertical-flip_0.png")
     catalog = build_catalog(files, [inspect(name) for name in NAMES], PhotosOptions(place="here"))
     assert [photo.name_mark for photo in catalog.photos[:2]] == ["vertical-flip", ""]
+
+
+def test_other_things_are_kept_apart_from_the_classes() -> None:
+    names = [*NAMES, "_unknown/0", "_unknown/1", "_unknown/2"]
+    contents = [*NAMES, "a leaf", "a stone", "ant/2"]
+    catalog = build_catalog(
+        make_files(*names), [inspect(content) for content in contents], PhotosOptions(place="here", min_photos=3)
+    )
+    assert catalog.classes == ("ant", "bee", "wasp")
+    assert catalog.unknown.tolist() == catalog.unknown_rows.tolist() == [12, 13]
+    photo = catalog.photos[12]
+    assert (photo.status, photo.label) == ("left out", "_unknown")
+    assert photo.note == "something else: checks what is unlike the classes, and is never trained on"
+    assert catalog.used.tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11]  # the same picture cannot be both
+    assert catalog.num_label_conflicts == 1
+
+
+def test_other_things_that_are_all_broken_are_no_problem() -> None:
+    names = [*NAMES, "_unknown/0"]
+    inspections = [*(inspect(name) for name in NAMES), ruin()]
+    catalog = build_catalog(make_files(*names), inspections, PhotosOptions(place="here"))
+    assert len(catalog.unknown) == 0
+    assert catalog.photos[12].status == "unusable"

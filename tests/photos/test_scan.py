@@ -566,3 +566,17 @@ def test_tables_are_told_from_photos(folder: Path) -> None:
     assert not is_single_photo(folder) and not is_single_photo(folder / "none.csv")
     for name in ("a.csv", "b.TSV", "c.txt"):
         assert not is_single_photo(write_csv(folder, ROWS, name))
+
+
+def test_folder_of_other_things_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path / "photos", "ant/1.jpg", "bee/1.jpg", "_unknown/leaf.jpg")
+    scan = scan_labelled_photos(tmp_path / "photos")
+    assert [photo.label for photo in scan.photos] == ["_unknown", "ant", "bee"]
+    touch(tmp_path / "one", "ant/1.jpg", "_unknown/leaf.jpg")
+    (problem,) = read_problems(tmp_path / "one")
+    assert problem.startswith(f"All 1 photos in {tmp_path / 'one'} are of one class, 'ant'.")
+    touch(tmp_path / "none", "_unknown/leaf.jpg")
+    assert read_problems(tmp_path / "none") == (
+        f"All photos in {tmp_path / 'none'} are in '_unknown', which is for other things and no class. Put the photos"
+        " of each class into a folder of its own, beside it.",
+    )

@@ -46,7 +46,9 @@ def test_numbers_are_those_of_sklearn(cli: Cli, digits_run: Run, new_digits: Pat
     expected = sklearn_metrics.confusion_matrix(labels, predicted, labels=classes)
     assert metrics["confusion_matrix"] == expected.tolist()
     assert metrics["schema"] == 1
-    assert set(metrics) == {"schema", "classes", "num_photos", "evaluated", "per_class", "confusion_matrix"}
+    assert set(metrics) == {
+        *("schema", "classes", "num_photos", "evaluated", "answering", "unknowns", "per_class", "confusion_matrix"),
+    }
     assert evaluation.messages == ()
     assert evaluation.path == Path("evaluation")
     assert sorted(os.listdir("evaluation")) == ["metrics.json", "predictions.csv"]
@@ -54,6 +56,12 @@ def test_numbers_are_those_of_sklearn(cli: Cli, digits_run: Run, new_digits: Pat
     rows = read_table(Path("evaluation/predictions.csv"))
     assert list(rows[0]) == ["file", "label", "predicted", "probability", "correct", "status", *classes]
     assert [row["predicted"] for row in rows] == predicted
+    answered = [row for row in rows if row["status"] == "ok"]
+    assert metrics["answering"]["num_answered"] == len(answered) > 0
+    assert metrics["answering"]["num_wrong"] == sum(row["correct"] == "false" for row in answered)
+    unlike = np.mean([row["status"] == "unlike anything seen" for row in rows])
+    assert metrics["unknowns"]["of_known_labels"]["unlike"]["value"] == pytest.approx(unlike)
+    assert metrics["unknowns"]["of_other_labels"]["num_photos"] == 0
     assert [row["label"] for row in rows] == labels
     assert [row["correct"] == "true" for row in rows] == [a == b for a, b in zip(labels, predicted, strict=True)]
 
@@ -64,8 +72,9 @@ def test_table_on_the_screen(cli: Cli, digits_run: Run, new_digits: Path) -> Non
     lines = result.out.splitlines()
     assert lines[0] == "Photos          evaluated 40 + unusable 0"
     assert lines[1].startswith("Result          ") and lines[1].endswith(", 40 photos")
-    assert lines[2:4] == ["", "class    photos  right  precision  recall"]
-    assert [line.split()[:2] for line in lines[4:]] == [[f"digit_{digit}", "4"] for digit in range(10)]
+    assert lines[2].startswith("Answers         ") and lines[3].startswith("Unlike any seen ")
+    assert lines[4:6] == ["", "class    photos  right  precision  recall"]
+    assert [line.split()[:2] for line in lines[6:]] == [[f"digit_{digit}", "4"] for digit in range(10)]
 
 
 def test_json_holds_numbers_and_messages(cli: Cli, digits_run: Run, new_digits: Path) -> None:
@@ -113,7 +122,12 @@ def test_unknown_labels_and_broken_photos_are_left_out_and_said(cli: Cli, digits
     broken = next(row for row in rows if row["file"] == "digit_1/broken.png")
     assert broken["status"] == "unusable: the file is empty (0 bytes)"
     assert {broken[name] for name in ("predicted", "probability", "correct", "digit_1")} == {""}
-    assert json.loads(Path("evaluation/metrics.json").read_text())["num_photos"] == {"evaluated": 8, "unusable": 1}
+    metrics = json.loads(Path("evaluation/metrics.json").read_text())
+    assert metrics["num_photos"] == {"evaluated": 8, "unusable": 1}
+    others = metrics["unknowns"]["of_other_labels"]
+    assert others["num_photos"] == 3
+    assert others["unlike"]["value"] == 1  # coloured blobs are no digits
+    assert lines[3].endswith(", 100 % of the 3 with labels that are no class")
 
 
 def test_csv_with_one_class_can_be_evaluated(cli: Cli, digits_run: Run, new_digits: Path) -> None:

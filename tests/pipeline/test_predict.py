@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import clownfish
+from clownfish.answers.rules import STATUSES
 from clownfish.cli import EXIT_SOME_UNUSABLE
 from clownfish.errors import PhotosError
 from clownfish.pipeline.run import Run
@@ -20,7 +21,16 @@ def test_folder_becomes_a_table_in_order(cli: Cli, digits_run: Run, digits: Path
     assert (result.code, result.err) == (0, "")
     rows = read_table(Path("predictions.csv"))
     classes = digits_run.metrics["classes"]
-    assert list(rows[0]) == ["file", "label", "probability", "second", "second_probability", "status", *classes]
+    assert list(rows[0]) == [
+        "file",
+        "label",
+        "probability",
+        "second",
+        "second_probability",
+        "status",
+        "candidates",
+        *classes,
+    ]
     assert [row["file"] for row in rows] == [
         path.relative_to(digits).as_posix() for path in sorted(digits.glob("*/*.png"))
     ]
@@ -28,12 +38,18 @@ def test_folder_becomes_a_table_in_order(cli: Cli, digits_run: Run, digits: Path
         values = {name: float(row[name]) for name in classes}
         assert sum(values.values()) == pytest.approx(1, abs=1e-5)
         first, second = sorted(classes, key=lambda name: -values[name])[:2]
-        assert (row["label"], row["second"], row["status"]) == (first, second, "ok")
+        assert (row["label"], row["second"]) == (first, second)
+        assert row["status"] in STATUSES
+        candidates = row["candidates"].split(" | ")
+        assert candidates == sorted(candidates, key=lambda name: -values[name])
+        assert candidates[0] == first
         assert (float(row["probability"]), float(row["second_probability"])) == (values[first], values[second])
     lines = result.out.splitlines()
     assert lines[0] == "Classified 60 photos, 0 unusable."
     assert lines[-1] == "Table: predictions.csv"
     assert sum(int(line.split()[0]) for line in lines[1:-1]) == 60
+    unsure = sum(row["status"] == "unsure" for row in rows)
+    assert f"{unsure:>8}  unsure: such answers are wrong too often (see --max-error)" in lines
 
 
 def test_single_photo_is_answered_on_the_screen(cli: Cli, digits_run: Run, digits: Path) -> None:
@@ -41,7 +57,7 @@ def test_single_photo_is_answered_on_the_screen(cli: Cli, digits_run: Run, digit
     result = cli("predict", digits_run.path, photo)
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
-    assert len(lines) == 5
+    assert 5 <= len(lines) <= 7
     assert lines[0].split() == [f"{clownfish.load(digits_run.path).predict(photo).probability:.1%}", "digit_3"]
     assert os.listdir() == []
 
@@ -52,6 +68,21 @@ def test_single_photo_as_json(cli: Cli, digits_run: Run, digits: Path) -> None:
     assert (content["file"], content["label"]) == (str(photo), "digit_3")
     assert next(iter(content["probabilities"])) == "digit_3"
     assert sum(content["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_smaller_budget_of_errors_answers_less(cli: Cli, digits_run: Run, digits: Path) -> None:
+    answered = []
+    for budget in ("1%", "10%", "0.5"):
+        content = cli("predict", digits_run.path, digits, "--max-error", budget, "--json", "--overwrite").read_json()
+        answered.append(sum(content["counts"].values()))
+    assert answered == sorted(answered)
+    assert answered[0] == 0 < answered[2]  # one wrong of a hundred cannot be known from sixty photos
+    photo = digits / "digit_3" / "000.png"
+    result = cli("predict", digits_run.path, photo, "--max-error", "1%")
+    assert "unsure: answers that are no more certain than this are wrong too often (see --max-error)" in result.out
+    result = cli("predict", digits_run.path, photo, "--max-error", "all")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Error: max_error is all; it must be the share of wrong answers that you accept, ")
 
 
 def test_single_photo_can_be_quiet_or_a_table(cli: Cli, digits_run: Run, digits: Path) -> None:
@@ -94,7 +125,7 @@ def test_broken_photos_become_rows(cli: Cli, digits_run: Run, messy_photos: Path
     assert result.out.startswith("Classified 28 photos, 3 unusable.\n")
     assert "          ant/empty.png: unusable: the file is empty (0 bytes)\n" in result.out
     rows = read_table(Path("predictions.csv"))
-    broken = [row for row in rows if row["status"] != "ok"]
+    broken = [row for row in rows if row["status"] not in STATUSES]
     assert [row["file"] for row in broken] == ["ant/empty.png", "ant/page.jpg", "bee/torn.png"]
     for row in broken:
         assert row["status"].startswith("unusable: ")
@@ -105,9 +136,9 @@ def test_summary_as_json(cli: Cli, digits_run: Run, messy_photos: Path) -> None:
     result = cli("predict", digits_run.path, messy_photos, "--json", "--out", "table.csv")
     assert (result.code, result.err) == (3, "")
     content = result.read_json()
-    assert set(content) == {"photos", "unusable", "counts", "resumed", "table"}
+    assert set(content) == {"photos", "unusable", "unsure", "unlike", "counts", "resumed", "table"}
     assert (content["photos"], content["unusable"], content["resumed"]) == (31, 3, 0)
-    assert sum(content["counts"].values()) == 28
+    assert sum(content["counts"].values()) + content["unsure"] + content["unlike"] == 28
     assert content["table"] == "table.csv"
 
 
@@ -155,7 +186,7 @@ def test_classes_called_like_columns_keep_columns_of_their_own(cli: Cli, tmp_pat
     assert cli("train", photos, "--out", "run", "--epochs", 2, "--quiet").code == 0
     assert cli("predict", "run", photos, "--quiet").code == 0
     rows = read_table(Path("predictions.csv"))
-    assert list(rows[0])[6:] == ["class file", "class label", "class status"]
+    assert list(rows[0])[7:] == ["class file", "class label", "class status"]
     assert {row["label"] for row in rows} <= {"label", "file", "status"}
     assert cli("evaluate", "run", photos, "--quiet", "--out", "evaluation").code == 0
     assert "class label" in read_table(Path("evaluation/predictions.csv"))[0]
@@ -167,7 +198,7 @@ def test_python_does_the_same(digits_run: Run, digits: Path, tmp_path: Path) -> 
         out = tmp_path / f"{number}.csv"
         summary = clownfish.predict(model, str(digits), out, quiet=True)
         assert (summary.num_photos, summary.num_unusable, summary.num_resumed) == (60, 0, 0)
-        assert sum(summary.counts.values()) == 60
+        assert sum(summary.counts.values()) + summary.num_unsure + summary.num_unlike == 60
         assert out.read_bytes() == (tmp_path / "0.csv").read_bytes()
     with pytest.raises(PhotosError, match="There is no folder or file"):
         clownfish.predict(digits_run.path, tmp_path / "nowhere", tmp_path / "x.csv", quiet=True)

@@ -43,7 +43,16 @@ def test_metrics_have_exactly_the_keys_of_schema_1(run: Run) -> None:
     assert metrics["schema"] == 1
     assert set(metrics) == {
         *("schema", "classes", "num_photos", "num_groups", "iterations_per_epoch", "train", "validation", "test"),
-        *("cross_validated", "chance", "per_class", "confusion_matrix", "seconds", "versions"),
+        *(
+            "cross_validated",
+            "chance",
+            "per_class",
+            "confusion_matrix",
+            "verdicts",
+            "learning_curve",
+            "seconds",
+            "versions",
+        ),
         *("label_conflicts", "best_epoch", "lowest_validation_loss_epoch", "weight_decay", "num_parameters"),
         "learning_rate",
         "messages",
@@ -191,7 +200,8 @@ def test_parameters_are_counted(digits_run: Run) -> None:
 def test_seconds_of_the_stages_make_the_total(run: Run) -> None:
     seconds = dict(read_strict(run)["seconds"])
     total = seconds.pop("total")
-    assert list(seconds) == ["scan", "features", "split", "train", "cross-validate", "report", "export"]
+    stages = ["scan", "features", "split", "train", "cross-validate", "examine", "report", "export"]
+    assert list(seconds) == stages
     assert 0 < sum(seconds.values()) <= total
 
 

@@ -218,6 +218,51 @@ def test_weights_file_may_lie_anywhere(cli: Cli, insects: Path) -> None:
     assert "is not the one that efficientnet_lite0 needs" in result.err
 
 
+def test_other_things_check_the_model_and_are_no_class(cli: Cli, digits: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(digits, photos)
+    for number in range(8):
+        write_photo(photos / "_unknown" / f"{number}.png", draw_photo(32, 32, seed=900 + number))
+    result = cli("train", photos, "--out", "run")
+    assert result.code == 0, result.err
+    assert "Other things    100 % of 8 photos noticed\n" in result.out
+    metrics = read_metrics(Path("run"))
+    assert "_unknown" not in metrics["classes"]
+    assert (metrics["num_photos"]["left_out"], metrics["num_photos"]["unusable"]) == (8, 0)
+    folder = metrics["unknowns"]["folder"]
+    assert (folder["num_photos"], folder["num_groups"], folder["caught"]["value"]) == (8, 8, 1.0)
+    rows = [row for row in read_table(Path("run/photos.csv")) if row["label"] == "_unknown"]
+    assert {(row["status"], row["split"]) for row in rows} == {("left out", "")}
+
+
+def test_answers_are_measured_and_kept(digits_run: Run) -> None:
+    metrics = read_metrics(digits_run.path)
+    assert {"calibration", "answering", "prediction_sets", "unknowns", "hidden_classes"} <= set(metrics)
+    rows = [row for row in read_table(digits_run.path / "predictions.csv") if row["split"] == "test"]
+    test = metrics["answering"]["test"]
+    assert test["num_photos"] == len(rows)
+    threshold = metrics["answering"]["threshold"]
+    assert test["num_answered"] == sum(float(row["probability"]) >= threshold for row in rows)
+    assert sum(row["answered"] == "true" for row in rows) <= test["num_answered"]
+    assert 0.25 <= metrics["calibration"]["temperature"] <= 4
+    before, after = metrics["calibration"]["before"], metrics["calibration"]["after"]
+    assert after["cross_entropy"] <= before["cross_entropy"]
+    assert metrics["unknowns"]["can_tell"] is True
+    assert [row["label"] for row in metrics["hidden_classes"]["per_class"]] == metrics["classes"]
+
+
+def test_answers_that_cannot_be_bounded_are_said(cli: Cli, insects: Path) -> None:
+    run = train(cli, insects)
+    messages = read_messages(run)
+    assert "No certainty is known to keep the errors among answers at 5 %, so predict calls every answer" in messages
+    assert "Whether a photo is unlike anything seen cannot be told with " in messages
+    assert "groups of photos; 39 are needed." in messages
+    metrics = read_metrics(run)
+    assert metrics["answering"]["threshold"] is None
+    assert metrics["unknowns"]["can_tell"] is False
+    assert {row["answered"] for row in read_table(run / "predictions.csv")} == {"false"}
+
+
 def test_balance_lets_small_classes_count(cli: Cli, tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", {"ant": 20, "bee": 4})
     plain = read_metrics(train(cli, photos, "--epochs", 1))
@@ -617,3 +662,33 @@ def test_special_files_are_refused_without_waiting(cli: Cli, tmp_path: Path) -> 
     assert "is neither a folder nor a CSV" in assert_refused(cli, tmp_path / "pipe.jpg")
     (tmp_path / "photos.xlsx").write_bytes(b"PK\3\4\0\0")
     assert "Save the table as CSV, with the columns file,label." in assert_refused(cli, tmp_path / "photos.xlsx")
+
+
+# ---- verdicts
+
+
+def test_verdicts_and_learning_curve_stand_in_the_metrics(digits_run: Run) -> None:
+    metrics = read_metrics(digits_run.path)
+    verdicts = {row["name"]: row for row in metrics["verdicts"]}
+    names = ["learned", "gap", "overfitting", "underfitting", "selection_optimism", "data_limited"]
+    assert list(verdicts) == names
+    for row in verdicts.values():
+        assert row["holds"] in (True, False, None)
+        assert row["sentence"].endswith(".") and row["advice"].endswith(".")
+        assert set(row["effect"]) == {"value", "low", "high"}
+    assert verdicts["learned"]["holds"]
+    assert verdicts["gap"]["accuracy"]["train"] == metrics["train"]["accuracy"]["value"]
+    assert verdicts["overfitting"]["sentence"] in metrics["messages"]
+    # six photos a class are too few for a curve
+    assert metrics["learning_curve"] is None
+    assert "too few groups for a learning curve" in verdicts["data_limited"]["sentence"]
+
+
+def test_photos_without_meaning_are_reported_as_not_learned(cli: Cli, insects: Path) -> None:
+    assert "no evidence that anything was learned" in read_messages(train(cli, insects))
+
+
+def test_fast_leaves_the_learning_curve_out(cli: Cli, digits: Path) -> None:
+    metrics = read_metrics(train(cli, digits, "--fast"))
+    assert metrics["learning_curve"] is None
+    assert "--fast leaves the learning curve out" in metrics["verdicts"][-1]["sentence"]

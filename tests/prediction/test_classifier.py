@@ -11,10 +11,10 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import clownfish
-from clownfish.errors import ModelFileError, UnusablePhotoError
+from clownfish.errors import ConfigError, ModelFileError, UnusablePhotoError
 from clownfish.pipeline.run import Run
 from clownfish.prediction.classifier import Classifier
-from pictures import draw_photo, encode
+from pictures import draw_pattern, draw_photo, encode
 
 
 @pytest.fixture
@@ -131,6 +131,53 @@ def test_threads_get_the_same_answers(classifier: Classifier, digits: Path) -> N
     assert all(own == expected for own in found)
 
 
+# ---- what may be done with an answer
+
+
+def test_answer_says_whether_it_may_be_used(digits_run: Run, digit: Path) -> None:
+    certain = clownfish.load(digits_run.path, max_error=0.5).predict(digit)
+    assert certain.status == "ok"
+    assert certain.candidates[0] == certain.label
+    assert clownfish.load(digits_run.path, max_error="1%").predict(digit).status == "unsure"
+    with pytest.raises(ConfigError, match="max_error is 2; it must be the share of wrong answers"):
+        clownfish.load(digits_run.path, max_error=2)
+
+
+def test_budget_does_not_change_the_classifier_it_was_asked_of(classifier: Classifier, digit: Path) -> None:
+    before = classifier.predict(digit)
+    changed = classifier.change_budget("1%")
+    assert changed.predict(digit).status == "unsure"
+    assert classifier.predict(digit) == before
+    assert changed.predict(digit).probabilities == before.probabilities
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8),
+        draw_photo(300, 200, seed=1),
+        draw_pattern(200, 200),
+    ],
+    ids=["noise", "blobs", "stripes"],
+)
+def test_things_far_from_the_classes_are_unlike_anything_seen(classifier: Classifier, picture: np.ndarray) -> None:
+    prediction = classifier.predict(picture)
+    assert prediction.status == "unlike anything seen"
+    assert prediction.label in classifier.classes  # the best guess is still told
+
+
+def test_rules_travel_in_the_model_file(classifier: Classifier, digits_run: Run) -> None:
+    metrics = digits_run.metrics
+    answering = classifier.read_metadata("answering")
+    assert answering is not None
+    assert answering["max_error"] == 0.05
+    assert answering["threshold"] == metrics["answering"]["threshold"]
+    assert classifier.read_metadata("calibration") == {"temperature": metrics["calibration"]["temperature"]}
+    assert classifier.read_metadata("prediction_sets")["thresholds"] == metrics["prediction_sets"]["thresholds"]  # type: ignore[index]
+    confusions = classifier.read_metadata("confusions")
+    assert confusions == {"matrix": metrics["cross_validated"]["confusion_matrix"], "num_groups": [6] * 10}
+
+
 # ---- files that are no model of ours
 
 
@@ -205,6 +252,10 @@ NAMES = [f"digit_{digit}" for digit in range(10)]
         ({"preprocessing": "{}"}, "is damaged: "),
         ({"preprocessing": '{"size": 224, "resize": "stretch", "more": 1}'}, "is damaged: "),
         ({"backbone": "{"}, "is damaged: "),
+        ({"answering": "{}"}, "is damaged: 'max_error'"),
+        ({"answering": "{"}, "is damaged: answering is no JSON"),
+        ({"unknowns": "[]"}, "is damaged: "),
+        ({"prediction_sets": '{"thresholds": [0.5]}'}, "does not fit its network: 10 labels"),
         ({"training_photos": None}, "is damaged: 'training_photos'"),
         ({"labels": json.dumps(NAMES[:9])}, "does not fit its network: 9 labels"),
         ({"labels": json.dumps([*NAMES[:9], NAMES[0]])}, "does not fit its network: 10 labels"),

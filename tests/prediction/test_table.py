@@ -10,6 +10,7 @@ from clownfish.errors import OutputError
 from clownfish.photos.scan import scan_photos
 from clownfish.pipeline.run import Run
 from clownfish.prediction.batch import Answer
+from clownfish.prediction.classifier import Answered
 from clownfish.prediction.table import FIXED_COLUMNS, make_header, make_row, write_predictions
 from clownfish.records import PhotoFile
 from runs import read_table
@@ -23,20 +24,23 @@ def _without_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_answer(probabilities: list[float] | None, note: str = "", file: str = "a.png") -> Answer:
-    values = None if probabilities is None else np.array(probabilities, np.float32)
-    return Answer(photo=PhotoFile(file=file, path=file, label=""), content_hash="", probabilities=values, note=note)
+    answered = None
+    if probabilities is not None:
+        values = np.array(probabilities, np.float32)
+        answered = Answered(probabilities=values, status="unsure", candidates=("cicada", "ant"))
+    return Answer(photo=PhotoFile(file=file, path=file, label=""), content_hash="", answered=answered, note=note)
 
 
 def test_row_names_the_two_most_probable_classes() -> None:
     assert make_header(CLASSES) == [*FIXED_COLUMNS, "ant", "bee", "cicada"]
     assert make_row(make_answer([0.25, 0.125, 0.625]), CLASSES) == [
-        *("a.png", "cicada", "0.625", "ant", "0.25", "ok", "0.25", "0.125", "0.625"),
+        *("a.png", "cicada", "0.625", "ant", "0.25", "unsure", "cicada | ant", "0.25", "0.125", "0.625"),
     ]
 
 
 def test_row_of_an_unusable_photo_says_why() -> None:
     row = make_row(make_answer(None, "the file is empty (0 bytes)"), CLASSES)
-    assert row == ["a.png", "", "", "", "", "unusable: the file is empty (0 bytes)", "", "", ""]
+    assert row == ["a.png", "", "", "", "", "unusable: the file is empty (0 bytes)", "", "", "", ""]
 
 
 def test_ties_go_to_the_first_class() -> None:
@@ -65,7 +69,7 @@ def test_interrupted_table_is_continued_wherever_it_was_torn(digits_run: Run, in
         assert table.read_bytes() == whole
         assert summary.num_resumed == max(0, whole[:end].count(b"\n") - 1)
         assert (summary.num_photos, summary.num_unusable) == (5, 0)
-        assert sum(summary.counts.values()) == 5
+        assert sum(summary.counts.values()) + summary.num_unsure + summary.num_unlike == 5
         assert rows == [photo.file for photo in photos]
         assert not partial.exists()
         table.unlink()

@@ -17,6 +17,7 @@ small training sets from large ones; see docs/decisions/0016-intervals.md.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,12 +45,12 @@ class Estimate:
     high: float
 
 
-def estimate_share(right: NDArray[np.bool_], groups: NDArray[np.int64], *, spread: float = 1.0) -> Estimate:
+def estimate_share(right: NDArray[np.bool_], groups: NDArray[Any], *, spread: float = 1.0) -> Estimate:
     """Estimate a share of right answers.
 
     Args:
         right: shape (num_photos,), at least one.
-        groups: number of each photo's group, shape (num_photos,).
+        groups: name or number of each photo's group, shape (num_photos,).
         spread: factor on the variance, such as `MODEL_SPREAD`.
 
     Returns:
@@ -65,7 +66,7 @@ def estimate_share(right: NDArray[np.bool_], groups: NDArray[np.int64], *, sprea
 
 
 def estimate_balanced(
-    right: NDArray[np.bool_], labels: NDArray[np.int64], groups: NDArray[np.int64], *, spread: float = 1.0
+    right: NDArray[np.bool_], labels: NDArray[np.int64], groups: NDArray[Any], *, spread: float = 1.0
 ) -> Estimate:
     """Estimate the mean over the classes of the share of right answers (balanced accuracy).
 
@@ -75,7 +76,7 @@ def estimate_balanced(
     Args:
         right: shape (num_photos,), at least one.
         labels: class of each photo, shape (num_photos,).
-        groups: number of each photo's group, shape (num_photos,).
+        groups: name or number of each photo's group, shape (num_photos,).
         spread: factor on the variance.
 
     Returns:
@@ -93,12 +94,12 @@ def estimate_balanced(
     return Estimate(value=float(recalls.mean()), low=low, high=high)
 
 
-def count_independent(right: NDArray[np.bool_], groups: NDArray[np.int64]) -> float:
+def count_independent(right: NDArray[np.bool_], groups: NDArray[Any]) -> float:
     """Count the independent photos that would tell as much as these.
 
     Args:
         right: shape (num_photos,), at least one.
-        groups: number of each photo's group, shape (num_photos,).
+        groups: name or number of each photo's group, shape (num_photos,).
 
     Returns:
         From 1 to the number of photos.
@@ -121,7 +122,7 @@ def count_independent(right: NDArray[np.bool_], groups: NDArray[np.int64]) -> fl
     return num_photos / min(max(design_effect, 1.0), float(num_photos))
 
 
-def find_quantile(groups: NDArray[np.int64]) -> float:
+def find_quantile(groups: NDArray[Any]) -> float:
     """Find the 97.5 % quantile of Student's t for the effective number of groups less one."""
     from scipy.stats import t
 

@@ -12,7 +12,7 @@ from clownfish.errors import ConfigError, PhotosError
 from clownfish.photos.file_names import strip_marks
 from clownfish.photos.groups import Conflict, Grouping, group_photos, read_user_groups
 from clownfish.photos.labels import MIN_PHOTOS, find_lone_class, find_small_classes
-from clownfish.records import Catalog, Inspection, LinkKind, Photo, PhotoFile
+from clownfish.records import UNKNOWN_LABEL, Catalog, Inspection, LinkKind, Photo, PhotoFile
 
 _LARGE_GROUP = 0.2
 """Share of all photos above which a group is told of."""
@@ -91,6 +91,11 @@ def build_catalog(
     )
     notes = _write_notes(usable_files, grouping)
     left_out = {conflict.second for conflict in grouping.conflicts if conflict.is_identical}
+    unknown = [index for index, file in enumerate(usable_files) if file.label == UNKNOWN_LABEL]
+    for index in unknown:
+        notes[index].append("something else: checks what is unlike the classes, and is never trained on")
+    unknown = [index for index in unknown if index not in left_out]
+    left_out.update(unknown)
     kept = [file.label for index, file in enumerate(usable_files) if index not in left_out]
     small = _find_small_classes(files, kept, options.min_photos)
     for index, file in enumerate(usable_files):
@@ -126,6 +131,8 @@ def build_catalog(
         used=np.array([usable[index] for index in used], np.int64),
         feature_rows=np.array(used, np.int64),
         labels=np.array([number_of[usable_files[index].label] for index in used], np.int64),
+        unknown=np.array([usable[index] for index in unknown], np.int64),
+        unknown_rows=np.array(unknown, np.int64),
         num_label_conflicts=len(_pair_conflicts(grouping)),
         notes=tuple(_summarise(usable_files, grouping, small, options)),
         inspections=tuple(inspections),
@@ -165,7 +172,7 @@ def _describe_ruin(files: Sequence[PhotoFile], inspections: Sequence[Inspection]
 
 
 def _find_small_classes(files: Sequence[PhotoFile], kept: Sequence[str], min_photos: int) -> set[str]:
-    counts = Counter({file.label: 0 for file in files if file.label})
+    counts = Counter({file.label: 0 for file in files if file.label not in ("", UNKNOWN_LABEL)})
     counts.update(kept)
     return {label for label, count in counts.items() if count < min_photos}
 
@@ -176,7 +183,7 @@ def _find_lost_classes(
     """Classes of which no photo is left at all, which no count of used photos shows."""
     lost: dict[str, list[str]] = defaultdict(list)
     for file, inspection in zip(files, inspections, strict=True):
-        if file.label and file.label not in left | small:
+        if file.label not in left | small | {"", UNKNOWN_LABEL}:
             reason = "the same picture lies in another class" if inspection.usable else inspection.note
             lost[file.label].append(f"{file.file}: {reason}")
     return [

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from clownfish.errors import PhotosError
 from clownfish.images import PHOTO_EXTENSIONS
 from clownfish.photos.labels import find_label_problems, find_lone_class
-from clownfish.records import PhotoFile
+from clownfish.records import UNKNOWN_LABEL, PhotoFile
 
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"})
 _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
@@ -50,6 +50,8 @@ class Scan:
 def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None, min_classes: int = 2) -> Scan:
     """Find photos with labels: one folder a class, or a CSV with the columns "file" and "label".
 
+    The label "_unknown" is no class; it marks photos of other things.
+
     Args:
         place: a folder or a CSV file.
         photos_folder: what a CSV's file names are relative to; None for the CSV's own folder.
@@ -71,7 +73,8 @@ def scan_labelled_photos(place: Path, *, photos_folder: Path | None = None, min_
         scan, problems = _scan_csv(place, photos_folder or place.parent, needs_labels=True)
     if scan.photos and not problems and min_classes > 1:
         # how many photos of each class are usable is known after decoding; whether there are two classes, now
-        problems += find_lone_class([photo.label for photo in scan.photos if photo.label], str(place))
+        labels = [photo.label for photo in scan.photos if photo.label not in ("", UNKNOWN_LABEL)]
+        problems += find_lone_class(labels, str(place)) or _find_no_class(labels, place)
     if problems:
         raise PhotosError(problems)
     return scan
@@ -109,6 +112,15 @@ def is_single_photo(place: Path) -> bool:
     """Tell whether a place is one file that is no table."""
     is_file = os.path.exists(place) and not os.path.isdir(place)  # also a pipe or device, to be refused as a photo
     return is_file and place.suffix.lower() not in _CSV_ENDINGS
+
+
+def _find_no_class(labels: list[str], place: Path) -> list[str]:
+    if labels:
+        return []
+    return [
+        f"All photos in {place} are in {UNKNOWN_LABEL!r}, which is for other things and no class. Put the photos of"
+        " each class into a folder of its own, beside it."
+    ]
 
 
 def _describe_absence(place: Path) -> str:
@@ -203,7 +215,7 @@ def _find_folder_problems(scan: Scan, root: Path) -> list[str]:
         found = f"only {others}" if others else "nothing"
         return [f"There is no photo in {root} (found {found}). Photos end in {_list_extensions()}."]
     problems = links
-    labels = {photo.label for photo in scan.photos if photo.label}
+    labels = {photo.label for photo in scan.photos if photo.label} - {UNKNOWN_LABEL}
     if len(labels) > 1 and {label.lower() for label in labels} <= _SPLIT_NAMES:
         problems.append(
             f"The folders of {root} are {', '.join(sorted(labels))}: parts of a split, not classes. Put all photos of a"

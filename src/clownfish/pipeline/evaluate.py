@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clownfish.errors import PhotosError
+from clownfish.evaluation.abstention import describe_answers, describe_share
 from clownfish.evaluation.metrics import count_confusions, describe_classes, evaluate_part
 from clownfish.files import check_free, encode_text, format_table, name_columns, write_folder
 from clownfish.photos.scan import scan_labelled_photos
@@ -61,8 +63,9 @@ def evaluate_classifier(
     scan = scan_labelled_photos(
         Path(place), photos_folder=Path(photos_folder) if photos_folder else None, min_classes=1
     )
-    unknown = Counter(photo.label for photo in scan.photos if photo.label not in classifier.classes)
     known = [photo for photo in scan.photos if photo.label in classifier.classes]
+    foreign = [photo for photo in scan.photos if photo.label and photo.label not in classifier.classes]
+    unknown = Counter(photo.label for photo in scan.photos if photo.label not in classifier.classes)
     if not known:
         raise PhotosError(
             [
@@ -70,15 +73,17 @@ def evaluate_classifier(
                 f" the model knows {', '.join(classifier.classes[:10])}."
             ]
         )
-    answers = []
-    with (progress or NoProgress()).show_stage("Classifying", len(known)) as advance:
-        for answer in predict_photos(classifier, known):
-            answers.append(answer)
+    answers: list[Answer] = []
+    foreign_answers: list[Answer] = []
+    with (progress or NoProgress()).show_stage("Classifying", len(known) + len(foreign)) as advance:
+        for answer in predict_photos(classifier, chain(known, foreign)):
+            (answers if len(answers) < len(known) else foreign_answers).append(answer)
             advance()
     usable = [answer for answer in answers if answer.probabilities is not None]
     if not usable:
         raise PhotosError([f"None of the {len(known)} photos in {place} can be read: {answers[0].note}."])
     metrics = _make_metrics(classifier, usable, len(answers) - len(usable))
+    metrics["unknowns"] = _describe_unknowns(usable, foreign_answers)
     if out is not None:
         content = encode_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
         write_folder(out, {"metrics.json": content, "predictions.csv": _format_predictions(classifier, answers)})
@@ -95,9 +100,26 @@ def _make_metrics(classifier: Classifier, usable: Sequence[Answer], num_unusable
         "classes": list(classifier.classes),
         "num_photos": {"evaluated": len(usable), "unusable": num_unusable},
         "evaluated": evaluate_part(labels, probabilities, groups),
+        "answering": describe_answers(
+            np.array([answer.status == "ok" for answer in usable]),
+            probabilities.argmax(axis=1) != labels,
+            np.array(groups),
+        ),
         "per_class": describe_classes(labels, probabilities, groups, classifier.classes),
         "confusion_matrix": count_confusions(labels, probabilities, len(classifier.classes)).tolist(),
     }
+
+
+def _describe_unknowns(usable: Sequence[Answer], foreign: Sequence[Answer]) -> dict[str, Any]:
+    """How many photos are called unlike anything seen: of the classes, and of labels that are none."""
+
+    def describe(answers: Sequence[Answer]) -> dict[str, Any]:
+        seen = [answer for answer in answers if answer.answered is not None]
+        flagged = np.array([answer.status == "unlike anything seen" for answer in seen], np.bool_)
+        hashes = np.array([answer.content_hash for answer in seen])
+        return {"num_photos": len(seen), "unlike": describe_share(flagged, hashes)}
+
+    return {"of_known_labels": describe(usable), "of_other_labels": describe(foreign)}
 
 
 def _format_predictions(classifier: Classifier, answers: Sequence[Answer]) -> bytes:
@@ -105,13 +127,14 @@ def _format_predictions(classifier: Classifier, answers: Sequence[Answer]) -> by
     rows: list[list[object]] = []
     for answer in answers:
         photo = answer.photo
-        if answer.probabilities is None:
+        if answer.answered is None or answer.probabilities is None:
             nothing = [None] * len(classifier.classes)
             rows.append([photo.file, photo.label, None, None, None, f"unusable: {answer.note}", *nothing])
             continue
         best = int(answer.probabilities.argmax())
         predicted = classifier.classes[best]
-        cells = [photo.file, photo.label, predicted, float(answer.probabilities[best]), predicted == photo.label, "ok"]
+        cells = [photo.file, photo.label, predicted, float(answer.probabilities[best]), predicted == photo.label]
+        cells.append(answer.answered.status)
         rows.append([*cells, *map(float, answer.probabilities)])
     return format_table([*fixed, *name_columns(classifier.classes, fixed)], rows)
 
@@ -128,6 +151,6 @@ def _list_messages(classifier: Classifier, answers: Sequence[Answer], unknown: C
         first = unusable[0]
         messages.append(f"{len(unusable)} photos are unusable, such as {first.photo.file}: {first.note}.")
     if unknown:
-        names = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(5))
+        names = ", ".join(f"{label or 'none'!r} ({count})" for label, count in unknown.most_common(5))
         messages.append(f"{sum(unknown.values())} photos have labels that the model does not know: {names}. Left out.")
     return messages

@@ -4,13 +4,20 @@ Each audit is a function of the evaluation stage on arrays; here they get the ru
 become keys of metrics.json and sentences for the user.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.hidden_classes import HiddenClassProblem, hide_classes
+from clownfish.evaluation.learning_curve import make_curve, try_sizes
+from clownfish.evaluation.penalty_path import follow_path
+from clownfish.evaluation.permutation import permute_labels
+from clownfish.evaluation.photo_needs import describe_needs
+from clownfish.evaluation.unknowns import DEFAULT_NEAR_WEIGHT
+from clownfish.evaluation.verdicts import Verdict, judge_amount, judge_fit, judge_gap, judge_learning, judge_selection
 from clownfish.records import Catalog
 from clownfish.regression.rotation import Rotation
 
@@ -34,8 +41,14 @@ class Evidence:
     """Of the trained model, shape (num_photos, num_classes)."""
     out_of_fold: NDArray[np.float64]
     """Of cross-validation, shape (num_photos, num_classes)."""
+    uncalibrated: NDArray[np.float64]
+    """The same before the temperature was chosen, to compare with other fits."""
     penalty: float
     """The L2 penalty that the model was trained with, relative to the sum of the losses (scikit-learn's 1 / C)."""
+    temperature: float = 1.0
+    """What the logits of the trained model were divided by."""
+    near_weight: float = DEFAULT_NEAR_WEIGHT
+    """Of the largest probability in the statistic that tells unknown things."""
     seed: int
     fast: bool
     """Skip what is slow."""
@@ -63,14 +76,82 @@ class Examination:
     """Further files of the run folder, by name."""
 
 
-def examine(evidence: Evidence) -> Examination:
+def examine(evidence: Evidence, *, on_audit: Callable[[], None] = lambda: None) -> Examination:
     """Run every audit.
 
     Args:
         evidence: of the run.
+        on_audit: called after each of the audits.
 
     Returns:
         Their results.
     """
-    del evidence
-    return Examination()
+    metrics: dict[str, Any] = {}
+    messages: list[str] = []
+    for audit in AUDITS:
+        found = audit(evidence)
+        metrics |= found.metrics
+        messages += found.messages
+        on_audit()
+    return Examination(metrics=metrics, messages=messages)
+
+
+def _judge_training(evidence: Evidence) -> Examination:
+    """Overfitting in words, and what more photos would bring."""
+    labels, groups, seed = evidence.labels, evidence.groups, evidence.seed
+    scores, num_classes = evidence.rotation.scores, len(evidence.classes)
+    learned = judge_learning(permute_labels(scores, labels, groups, num_classes, seed=seed), groups, seed=seed)
+    gap = judge_gap(labels, groups, evidence.parts, evidence.probabilities, evidence.out_of_fold, seed=seed)
+    path = follow_path(scores, labels, groups, evidence.folds, evidence.penalty, num_classes, seed=seed)
+    overfitting, underfitting = judge_fit(path, labels, groups, evidence.uncalibrated, gap=gap, seed=seed)
+    selection = judge_selection(path, groups, seed=seed)
+    amount, needs, told_needs = _judge_amount(evidence, learned)
+    verdicts = [learned, gap, overfitting, underfitting, selection, amount]
+    # what is as it should be need not be read at every training; it stands in the report
+    told = [verdict for verdict in (underfitting, selection) if verdict.holds]
+    told = [overfitting, *told] if learned.holds else [learned]
+    return Examination(
+        metrics={"verdicts": [verdict.as_json() for verdict in verdicts], "learning_curve": needs},
+        messages=[*(verdict.sentence for verdict in told), *told_needs],
+    )
+
+
+def _judge_amount(evidence: Evidence, learned: Verdict) -> tuple[Verdict, dict[str, Any] | None, list[str]]:
+    """The verdict on the number of photos, the learning curve, and its sentences."""
+    if evidence.fast:
+        return judge_amount(None, reason="--fast leaves the learning curve out"), None, []
+    if not learned.holds:  # the slope of chance is no forecast
+        return judge_amount(None, reason="there is no evidence that anything was learned"), None, []
+    seed = evidence.seed
+    trials = try_sizes(evidence.rotation.scores, evidence.labels, evidence.groups, len(evidence.classes), seed=seed)
+    curve = None if trials is None else make_curve(trials, seed=seed)
+    amount = judge_amount(curve, reason="there are too few groups for a learning curve")
+    if trials is None or curve is None:
+        return amount, None, []
+    return amount, *describe_needs(trials, curve, amount, evidence.classes, seed=seed)
+
+
+def _hide_classes(evidence: Evidence) -> Examination:
+    """Of each class, how many photos would be noticed as unknown if the model had never seen it."""
+    if evidence.fast:
+        return Examination()
+    problem = HiddenClassProblem(
+        features=evidence.features,
+        scores=evidence.rotation.scores,
+        labels=evidence.labels,
+        groups=evidence.groups,
+        folds=evidence.folds,
+        penalty=evidence.penalty,
+        temperature=evidence.temperature,
+    )
+    rows = hide_classes(problem, evidence.classes, evidence.near_weight)
+    summary = {
+        "per_class": rows,
+        "caught": float(np.mean([row["caught"]["value"] for row in rows])) if rows else None,
+        "auroc": float(np.mean([row["auroc"] for row in rows])) if rows else None,
+    }
+    return Examination(metrics={"hidden_classes": summary})
+
+
+AUDITS: tuple[Callable[[Evidence], Examination], ...] = (_judge_training, _hide_classes)
+"""In the order of their sentences."""

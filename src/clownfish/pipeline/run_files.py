@@ -30,6 +30,8 @@ from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.images import Preprocessing
 from clownfish.photos.scan import Scan
+from clownfish.pipeline.answering import Answers
+from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.records import PARTS, Backbone, Catalog, Photo
@@ -55,16 +57,21 @@ class TrainingOutcome:
     backbone: Backbone
     preprocessing: Preprocessing
     trained: Trained
-    probabilities: NDArray[np.float64]
-    """Of the trained model, for every used photo: shape (num_used, num_classes)."""
-    out_of_fold: NDArray[np.float64]
-    """Of cross-validation, for every used photo: shape (num_used, num_classes)."""
-    out_of_random_fold: NDArray[np.float64] | None
-    """The same with photos dealt out one by one, whatever their groups: what others report. None if every photo
-    is a group of its own, or where it was skipped."""
-    num_folds: int
-    cache: FeatureCache
+    """With the temperature folded into its head."""
+    cross_validation: CrossValidation
+    answers: Answers
     examination: Examination
+    cache: FeatureCache
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of the trained model, for every used photo: shape (num_used, num_classes)."""
+        return self.answers.probabilities
+
+    @property
+    def out_of_fold(self) -> NDArray[np.float64]:
+        """Of cross-validation, calibrated, for every used photo: shape (num_used, num_classes)."""
+        return self.answers.out_of_fold
 
 
 def make_run_files(
@@ -155,31 +162,35 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "chance": describe_chance(labels, len(classes)),
         "per_class": describe_classes(labels[test], outcome.probabilities[test], groups[test].tolist(), classes),
         "confusion_matrix": test_confusions.tolist(),
+        **outcome.answers.metrics,
         **outcome.examination.metrics,
         "versions": _list_versions(),
     }
 
 
 def _describe_cross_validation(outcome: TrainingOutcome) -> dict[str, Any]:
-    catalog, labels = outcome.catalog, outcome.catalog.labels
+    catalog, labels, validated = outcome.catalog, outcome.catalog.labels, outcome.cross_validation
+    groups, classes = catalog.groups, catalog.classes
+
+    def evaluate(probabilities: NDArray[np.float64]) -> dict[str, Any]:
+        return evaluate_part(labels, probabilities, groups, spread=MODEL_SPREAD)
+
     facts = {
-        **evaluate_part(labels, outcome.out_of_fold, catalog.groups, spread=MODEL_SPREAD),
-        "num_folds": outcome.num_folds,
-        "per_class": describe_classes(
-            labels, outcome.out_of_fold, catalog.groups, catalog.classes, spread=MODEL_SPREAD
-        ),
-        "confusion_matrix": count_confusions(labels, outcome.out_of_fold, len(catalog.classes)).tolist(),
+        **evaluate(outcome.out_of_fold),
+        "num_folds": validated.num_folds,
+        "per_class": describe_classes(labels, outcome.out_of_fold, groups, classes, spread=MODEL_SPREAD),
+        "confusion_matrix": count_confusions(labels, outcome.out_of_fold, len(classes)).tolist(),
     }
-    if outcome.out_of_random_fold is not None:
-        random_split = evaluate_part(labels, outcome.out_of_random_fold, catalog.groups, spread=MODEL_SPREAD)
-        facts["random_split"] = {name: random_split[name] for name in ("accuracy", "balanced_accuracy")}
-        facts["leak"] = describe_leak(
-            labels,
-            outcome.out_of_fold,
-            outcome.out_of_random_fold,
-            catalog.groups,
-            seed=outcome.config.training.seed,
-        )
+    for name, probabilities in (
+        ("random_split", validated.of_random_folds),
+        ("seen_groups", validated.of_seen_groups),
+    ):
+        if probabilities is not None:
+            shares = evaluate(probabilities)
+            facts[name] = {measure: shares[measure] for measure in ("accuracy", "balanced_accuracy")}
+    if validated.of_random_folds is not None:
+        seed = outcome.config.training.seed
+        facts["leak"] = describe_leak(labels, validated.out_of_fold, validated.of_random_folds, groups, seed=seed)
     return facts
 
 
@@ -196,6 +207,7 @@ def list_messages(outcome: TrainingOutcome) -> list[str]:
         messages.append(f"Folders without photos, which are no classes: {', '.join(scan.empty_classes[:5])}.")
     if scan.num_repeated:
         messages.append(f"Rows of the CSV that name a file again: {scan.num_repeated}. The first row of a file counts.")
+    messages += outcome.answers.messages
     asked = outcome.config.training.learning_rate
     if asked != TrainingOptions().learning_rate and trained.learning_rate < asked:
         messages.append(
@@ -224,6 +236,7 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
         version=version("clownfish"),
         licence=BACKBONES[outcome.backbone.name].licence,
         training_photos=training_photos,
+        properties=outcome.answers.properties,
         further={
             "num_photos": metrics["num_photos"],
             "num_groups": metrics["num_groups"],
@@ -231,7 +244,7 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
             "cross_validated_accuracy": metrics["cross_validated"]["accuracy"],
         },
     )
-    return build_model(outcome.backbone, outcome.trained.head, description)
+    return build_model(outcome.backbone, outcome.trained.head, description, outcome.answers.embedding)
 
 
 def _format_photos(outcome: TrainingOutcome) -> bytes:
@@ -271,7 +284,8 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
             label = int(catalog.labels[row])
             file = catalog.photos[catalog.used[row]].file
             cells = [file, part, catalog.classes[label], catalog.classes[predicted], float(probabilities[predicted])]
-            rows.append([*cells, predicted == label, True, *map(float, probabilities)])
+            answered = outcome.answers.statuses[row] == "ok"
+            rows.append([*cells, predicted == label, answered, *map(float, probabilities)])
     return format_table([*fixed, *name_columns(catalog.classes, fixed)], rows)
 
 

@@ -18,15 +18,21 @@ from clownfish.files import check_free, find_free_folder, write_folder, write_nu
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import build_catalog, leave_out
 from clownfish.photos.corrections import note_corrections
+from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.corrected_scan import scan_corrected
+from clownfish.pipeline.cross_validation import CrossValidation, validate_model
+from clownfish.pipeline.examination import AUDITS, Evidence, examine
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Backbone, Catalog, Part, Photo, PhotoFile
-from clownfish.splits import Split, make_folds, match_training, parse_shares, split_photos, take_split
-from clownfish.training.cross_validation import cross_validate
+from clownfish.regression.rotation import Rotation, rotate_features
+from clownfish.splits import Split, make_folds, parse_shares, split_photos, take_split
 from clownfish.training.descent import TrainingSet
-from clownfish.training.selection import train_head
+from clownfish.training.selection import Trained, train_head
+
+_MAX_AXES = 512
+"""Of the rotated features: the audits refit three times faster than with all of them, for little loss."""
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -82,21 +88,28 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         catalog = note_corrections(catalog, corrections)
         catalog, split = _split(catalog, config)
         _check_groups(catalog)
+        unknown_features = features[catalog.unknown_rows]
         features = keep_rows(features, catalog.feature_rows)
-    views = None
-    if config.features.augment:
-        files = [_find_file(catalog.photos[position]) for position in catalog.used]
-        num_views = len(files) * len(AUGMENTED_VIEWS)
-        with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
-            views = extract_views(files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance)
+    views = (
+        _extract_views(catalog, features, backbone, preprocessing, cache, helpers, log, progress)
+        if config.features.augment
+        else None
+    )
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
         photos = _make_training_set(catalog, features, views, backbone, config)
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
-        out_of_fold, out_of_random_fold, num_folds = _cross_validate(photos, catalog, split, config, progress)
-    with log.time_stage("examine"), progress.show_stage("Examining", None):
-        examination = examine_photos(
+        validated = validate_model(photos, catalog, split, config, progress)
+    with log.time_stage("answers"):
+        answers = fit_answers(_pose_answers(catalog, split, features, unknown_features, validated, trained, config))
+        trained = replace(trained, head=answers.head)
+    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS)) as advance:
+        rotation = rotate_features(features, parts=backbone.parts, max_axes=_MAX_AXES)
+        examination = examine(
+            _gather_evidence(catalog, split, features, rotation, validated, trained, answers, config), on_audit=advance
+        )
+        of_photos = examine_photos(
             PhotoMaterial(
                 catalog=catalog,
                 features=features,
@@ -105,8 +118,14 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
                 preprocessing=preprocessing,
                 cache=cache,
                 seed=config.training.seed,
-                fast=False,
+                fast=config.examination.fast,
             )
+        )
+        examination = replace(
+            examination,
+            metrics={**examination.metrics, **of_photos.metrics},
+            messages=[*of_photos.messages, *examination.messages],
+            files={**examination.files, **of_photos.files},
         )
     outcome = TrainingOutcome(
         name=folder.name,
@@ -117,17 +136,84 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         backbone=backbone,
         preprocessing=preprocessing,
         trained=trained,
-        probabilities=trained.head.predict_rows(features, photos.rows),
-        out_of_fold=out_of_fold,
-        out_of_random_fold=out_of_random_fold,
-        num_folds=num_folds,
-        cache=cache,
+        cross_validation=validated,
+        answers=answers,
         examination=examination,
+        cache=cache,
     )
     metrics, files_to_write = make_run_files(outcome, log, helpers)
     cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)
+
+
+def _extract_views(
+    catalog: Catalog,
+    features: NDArray[np.float32],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    cache: FeatureCache,
+    helpers: Helpers,
+    log: RunLog,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    files = [_find_file(catalog.photos[position]) for position in catalog.used]
+    num_views = len(files) * len(AUGMENTED_VIEWS)
+    with log.time_stage("views"), progress.show_stage("Making views", num_views) as advance:
+        return extract_views(files, features, backbone, preprocessing, cache, helpers=helpers, on_photo=advance)
+
+
+def _pose_answers(
+    catalog: Catalog,
+    split: Split,
+    features: NDArray[np.float32],
+    unknown_features: NDArray[np.float32],
+    validated: CrossValidation,
+    trained: Trained,
+    config: TrainConfig,
+) -> AnswersProblem:
+    return AnswersProblem(
+        classes=catalog.classes,
+        features=features,
+        labels=catalog.labels,
+        groups=np.array(catalog.groups),
+        folds=validated.folds,
+        parts=np.array(split.parts),
+        out_of_fold=validated.out_of_fold,
+        head=trained.head,
+        unknown_features=unknown_features,
+        unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
+        max_error=config.answering.max_error,
+        seed=config.training.seed,
+    )
+
+
+def _gather_evidence(
+    catalog: Catalog,
+    split: Split,
+    features: NDArray[np.float32],
+    rotation: Rotation,
+    validated: CrossValidation,
+    trained: Trained,
+    answers: Answers,
+    config: TrainConfig,
+) -> Evidence:
+    return Evidence(
+        catalog=catalog,
+        features=features,
+        rotation=rotation,
+        groups=np.unique(np.array(catalog.groups), return_inverse=True)[1],
+        folds=validated.folds,
+        parts=np.array(split.parts),
+        probabilities=answers.probabilities,
+        out_of_fold=answers.out_of_fold,
+        uncalibrated=validated.out_of_fold,
+        penalty=max(trained.weight_decay * split.parts.count("train"), 1e-3),
+        temperature=answers.temperature,
+        near_weight=answers.metrics["unknowns"]["near_weight"],
+        seed=config.training.seed,
+        fast=config.examination.fast,
+    )
 
 
 def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
@@ -165,23 +251,6 @@ def _check_groups(catalog: Catalog) -> None:
                 " groups are needed, to test on what was not trained on. Give other groups, or none."
             ]
         )
-
-
-def _cross_validate(
-    photos: TrainingSet, catalog: Catalog, split: Split, config: TrainConfig, progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int]:
-    """With groups kept whole, and where there are groups also with photos dealt out one by one, for the difference."""
-    labels, seed = catalog.label_names, config.training.seed
-    alone = [str(number) for number in range(len(labels))]
-    ways = [catalog.groups] if len(set(catalog.groups)) == len(labels) else [catalog.groups, alone]
-    divisions = [make_folds(labels, groups, seed=seed) for groups in ways]
-    num_folds = [int(folds.max()) + 1 for folds in divisions]
-    found = []
-    with progress.show_stage("Cross-validating", sum(num_folds)) as advance:
-        for groups, folds in zip(ways, divisions, strict=True):
-            fitted = match_training(labels, groups, folds, split.parts, seed=seed)
-            found.append(cross_validate(photos, folds, config.training, training=fitted, on_fold=advance))
-    return found[0], found[1] if len(found) > 1 else None, num_folds[0]
 
 
 def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.answers.rules import Status
 from clownfish.compute import WorkerFailure, run_in_workers
 from clownfish.compute.worker import Message
 from clownfish.images import Preprocessing, decode_file
-from clownfish.prediction.classifier import Classifier
+from clownfish.prediction.classifier import Answered, Classifier
 from clownfish.records import PhotoFile
 
 
@@ -22,10 +23,20 @@ class Answer:
     photo: PhotoFile
     content_hash: str
     """SHA-256 of the file, hexadecimal; "" if it could not be read."""
-    probabilities: NDArray[np.float32] | None
-    """Shape (num_classes,); None for an unusable photo."""
+    answered: Answered | None
+    """None for an unusable photo."""
     note: str
     """Why the photo is unusable, or what had to be converted."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float32] | None:
+        """Shape (num_classes,); None for an unusable photo."""
+        return None if self.answered is None else self.answered.probabilities
+
+    @property
+    def status(self) -> Status | None:
+        """What to do with the answer; None for an unusable photo."""
+        return None if self.answered is None else self.answered.status
 
 
 def predict_photos(classifier: Classifier, photos: Iterable[PhotoFile]) -> Iterator[Answer]:
@@ -66,12 +77,12 @@ def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) ->
     def finish(request: Message, answer: Message | WorkerFailure) -> Answer:
         photo = pending.pop(request["index"])
         if isinstance(answer, WorkerFailure):
-            return Answer(photo=photo, content_hash="", probabilities=None, note=str(answer))
+            return Answer(photo=photo, content_hash="", answered=None, note=str(answer))
         pixels = answer.get("pixels")
         return Answer(
             photo=photo,
             content_hash=answer["hash"],
-            probabilities=None if pixels is None else classifier.predict_pixels(pixels),
+            answered=None if pixels is None else classifier.predict_pixels(pixels),
             note=answer["note"],
         )
 

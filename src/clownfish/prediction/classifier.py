@@ -4,6 +4,7 @@ Only what prediction needs is imported here (numpy, Pillow, ONNX Runtime), so th
 photo starts fast.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.errors import ModelFileError, UnusablePhotoError
+from clownfish.answers.rules import AnswerRules, Status, read_rules
+from clownfish.errors import ConfigError, ModelFileError, UnusablePhotoError
 from clownfish.files import compute_seal
 from clownfish.images import RESIZES, Preprocessing, decode_photo, prepare_image, read_photo_file
 
@@ -35,7 +37,24 @@ class Prediction:
     """The most probable class."""
     probability: float
     probabilities: Mapping[str, float]
-    """Every class, most probable first."""
+    """Every class, most probable first; calibrated."""
+    status: Status = "ok"
+    """"ok"; "unsure" if such an answer is wrong too often; "unlike anything seen" if the photo is not like those of
+    the training. The label is the best guess in any case."""
+    candidates: tuple[str, ...] = ()
+    """The classes that are possible, most probable first: about 90 % of photos drawn like those of the training have
+    their true class among them. Void for unknown things."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answered:
+    """What the model says about prepared pixels."""
+
+    probabilities: NDArray[np.float32]
+    """Shape (num_classes,)."""
+    status: Status
+    candidates: tuple[str, ...]
+    """Possible classes, most probable first."""
 
 
 class Classifier:
@@ -71,11 +90,33 @@ class Classifier:
         self.path = path
         self.hash = hashlib.sha256(data).hexdigest()
         self._metadata = dict(metadata)
-        self._read_metadata(metadata)
+        self.max_error: float | None = None
+        """The budget of errors that was asked for instead of the model's own; None for the model's own."""
+        self._parse_metadata(metadata)
         if compute_seal(data, metadata.get("seal", ""), metadata.get("created", "")) != metadata.get("seal"):
             raise ModelFileError(f"{path} is damaged, or was changed since clownfish wrote it. Use the original.")
 
-    def _read_metadata(self, metadata: Mapping[str, str]) -> None:
+    def read_metadata(self, name: str) -> Any | None:
+        """Read a property that the model file holds as JSON, such as "confusions" or "answering".
+
+        Args:
+            name: of the property.
+
+        Returns:
+            Its content; None if the model has no such property.
+
+        Raises:
+            ModelFileError: it is no JSON.
+        """
+        text = self._metadata.get(name)
+        if text is None:
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelFileError(f"The metadata of {self.path} is damaged: {name} is no JSON ({error}).") from error
+
+    def _parse_metadata(self, metadata: Mapping[str, str]) -> None:
         try:
             labels = json.loads(metadata["labels"])
             if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
@@ -84,6 +125,7 @@ class Classifier:
             self.preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
             self.backbone: dict[str, Any] = json.loads(metadata["backbone"])
             hashes = metadata["training_photos"]
+            self.rules: AnswerRules | None = read_rules(self.read_metadata)
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise ModelFileError(f"The metadata of {self.path} is damaged: {error}.") from error
         self._training_photos = {hashes[start : start + 16] for start in range(0, len(hashes), 16)}
@@ -93,7 +135,13 @@ class Classifier:
         """The metadata must fit the network; otherwise every answer would be wrong, or a crash."""
         size = self.preprocessing.size
         shapes = {node.name: node.shape[1:] for node in (*self._session.get_inputs(), *self._session.get_outputs())}
+        width = shapes.pop("embedding", [0])[0]
+        self._outputs = ["probabilities", "embedding"] if width else ["probabilities"]
         fits = shapes == {"image": [size, size, 3], "probabilities": [len(self.classes)]}
+        if self.rules is not None:
+            novelty = self.rules.novelty
+            fits &= self.rules.set_thresholds.shape == (len(self.classes),)
+            fits &= novelty is None or novelty.class_means.shape == (len(self.classes), width - 1)
         if not fits or len(set(self.classes)) != len(self.classes) or self.preprocessing.resize not in RESIZES:
             raise ModelFileError(
                 f"The metadata of {self.path} does not fit its network: {len(self.classes)} labels, photos of {size}"
@@ -124,31 +172,63 @@ class Classifier:
             pixels = prepare_image(photo, self.preprocessing)
         return self.rank(self.predict_pixels(pixels))
 
-    def rank(self, probabilities: NDArray[np.float32]) -> Prediction:
+    def rank(self, answered: Answered) -> Prediction:
         """Name and order the classes.
 
         Args:
-            probabilities: shape (num_classes,).
+            answered: of `predict_pixels`.
 
         Returns:
             The answer, most probable class first.
         """
+        probabilities = answered.probabilities
         order = np.argsort(-probabilities, kind="stable")
         ranked = {self.classes[number]: float(probabilities[number]) for number in order}
         label = next(iter(ranked))
-        return Prediction(label=label, probability=ranked[label], probabilities=ranked)
+        return Prediction(
+            label=label,
+            probability=ranked[label],
+            probabilities=ranked,
+            status=answered.status,
+            candidates=answered.candidates,
+        )
 
-    def predict_pixels(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_pixels(self, pixels: NDArray[np.uint8]) -> Answered:
         """Classify prepared pixels.
 
         Args:
             pixels: shape (size, size, 3), as `images.prepare_pixels` makes them.
 
         Returns:
-            Shape (num_classes,), probabilities.
+            The answer.
         """
-        probabilities: NDArray[np.float32] = self._session.run(["probabilities"], {"image": pixels[None]})[0][0]
-        return probabilities
+        probabilities, *others = self._session.run(self._outputs, {"image": pixels[None]})
+        order = np.argsort(-probabilities[0], kind="stable")
+        if self.rules is None:
+            return Answered(probabilities=probabilities[0], status="ok", candidates=(self.classes[order[0]],))
+        (status,) = self.rules.decide(probabilities, others[0] if others else None)
+        possible = self.rules.find_candidates(probabilities)[0]
+        candidates = tuple(self.classes[number] for number in order if possible[number])
+        return Answered(probabilities=probabilities[0], status=status, candidates=candidates)
+
+    def change_budget(self, max_error: str | float) -> "Classifier":
+        """Accept another share of wrong answers than the model was trained for.
+
+        Args:
+            max_error: such as "5%" or 0.05.
+
+        Returns:
+            A classifier of the same network with another threshold.
+
+        Raises:
+            ConfigError: it is not such a share, or the model knows nothing about its errors.
+        """
+        if self.rules is None:
+            raise ConfigError(f"{self.path} does not know its errors, so max_error cannot be kept. Train it anew.")
+        changed = copy.copy(self)
+        changed.rules = self.rules.change_budget(max_error)
+        changed.max_error = changed.rules.max_error
+        return changed
 
     def was_trained_on(self, content_hash: str) -> bool:
         """Tell whether a photo was among those the model learned from.
@@ -158,32 +238,23 @@ class Classifier:
         """
         return content_hash[:16] in self._training_photos
 
-    def read_metadata(self, name: str) -> Any | None:
-        """Read a further property of the model file.
-
-        Args:
-            name: of a property that holds JSON.
-
-        Returns:
-            What the JSON says; None if the model has no such property.
-        """
-        return json.loads(self._metadata[name]) if name in self._metadata else None
-
     def __repr__(self) -> str:
         return f"Classifier({str(self.path)!r}, classes={list(self.classes)})"
 
 
-def load_classifier(path: str | Path) -> Classifier:
+def load_classifier(path: str | Path, *, max_error: str | float | None = None) -> Classifier:
     """Load a model.
 
     Args:
         path: a `model.onnx`, or the run folder that holds one.
+        max_error: share of wrong answers to accept, such as "5%" or 0.05; None for what the model was trained with.
 
     Returns:
         The classifier.
 
     Raises:
         ModelFileError: there is no such file, or clownfish did not make it.
+        ConfigError: the share makes no sense.
     """
     path = Path(path)
     try:
@@ -196,4 +267,5 @@ def load_classifier(path: str | Path) -> Classifier:
         raise ModelFileError(
             f"The model {path} cannot be read: {error.strerror or error}. Give the model.onnx of a run, or its folder."
         ) from error
-    return Classifier(path, data)
+    classifier = Classifier(path, data)
+    return classifier if max_error is None else classifier.change_budget(max_error)

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from clownfish.answers.rules import STATUSES
 from clownfish.errors import OutputError
 from clownfish.files import encode_text, format_cell, format_line, name_columns
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier
 from clownfish.records import PhotoFile
 
-FIXED_COLUMNS = ("file", "label", "probability", "second", "second_probability", "status")
+FIXED_COLUMNS = ("file", "label", "probability", "second", "second_probability", "status", "candidates")
+CANDIDATE_SEPARATOR = " | "
+_STATUS = FIXED_COLUMNS.index("status")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +32,11 @@ class TableSummary:
     num_resumed: int
     """Photos that an interrupted run had done already."""
     counts: Counter[str]
-    """Photos by predicted label."""
+    """Photos by predicted label, of those that are answered."""
+    num_unsure: int = 0
+    """Photos whose best guess is wrong too often to be used."""
+    num_unlike: int = 0
+    """Photos that are unlike anything the model has seen."""
 
 
 def write_predictions(
@@ -58,10 +65,12 @@ def write_predictions(
     Raises:
         OutputError: the table exists, cannot be written, or an interrupted one is of other photos.
     """
-    partial = path.with_name(f"{path.name}.partial-{classifier.hash[:8]}")
+    budget = "" if classifier.max_error is None else f"-{classifier.max_error:g}"
+    partial = path.with_name(f"{path.name}.partial-{classifier.hash[:8]}{budget}")
     remaining = iter(photos)
     counts: Counter[str] = Counter()
-    num_photos = num_unusable = num_resumed = 0
+    statuses: Counter[str] = Counter()
+    num_photos = num_resumed = 0
     try:
         if path.exists() and not path.is_file():
             raise OutputError(f"{path} is not a file that can be replaced by a table. Give another name with --out.")
@@ -72,15 +81,21 @@ def write_predictions(
             num_resumed = _recover(partial, classifier)
             for cells in _chain(partial, num_resumed, classifier, remaining):
                 num_photos += 1
-                if cells[5] == "ok":
+                statuses[cells[_STATUS]] += 1
+                if cells[_STATUS] == "ok":
                     counts[cells[1]] += 1
-                else:
-                    num_unusable += 1
                 on_row(cells)
             partial.replace(path)
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Give another place with --out.") from error
-    return TableSummary(num_photos=num_photos, num_unusable=num_unusable, num_resumed=num_resumed, counts=counts)
+    return TableSummary(
+        num_photos=num_photos,
+        num_unusable=num_photos - sum(statuses[status] for status in STATUSES),
+        num_resumed=num_resumed,
+        counts=counts,
+        num_unsure=statuses["unsure"],
+        num_unlike=statuses["unlike anything seen"],
+    )
 
 
 def make_header(classes: Sequence[str]) -> list[str]:
@@ -98,13 +113,15 @@ def make_row(answer: Answer, classes: Sequence[str]) -> list[str]:
     Returns:
         One cell a column of `make_header`.
     """
-    if answer.probabilities is None:
-        cells: list[object] = [answer.photo.file, None, None, None, None, f"unusable: {answer.note}"]
+    answered = answer.answered
+    if answered is None:
+        cells: list[object] = [answer.photo.file, None, None, None, None, f"unusable: {answer.note}", None]
         cells += [None] * len(classes)
     else:
-        first, second = np.argsort(-answer.probabilities, kind="stable")[:2]
-        values = [float(value) for value in answer.probabilities]
-        cells = [answer.photo.file, classes[first], values[first], classes[second], values[second], "ok", *values]
+        first, second = np.argsort(-answered.probabilities, kind="stable")[:2]
+        values = [float(value) for value in answered.probabilities]
+        cells = [answer.photo.file, classes[first], values[first], classes[second], values[second]]
+        cells += [answered.status, CANDIDATE_SEPARATOR.join(answered.candidates), *values]
     return [format_cell(cell) for cell in cells]
 
 

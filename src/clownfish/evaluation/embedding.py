@@ -1,0 +1,105 @@
+"""A small space in which to see whether a photo is like those of the classes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.records import Embedding
+
+NUM_AXES = 64
+_MAX_ROWS = 5000
+"""More photos do not change the axes, only the time they take."""
+_NUM_ITERATIONS = 5
+_NUM_SPARE = 8
+_DIGITS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittedEmbedding:
+    """An embedding with the places of the classes in it."""
+
+    embedding: Embedding
+    class_means: NDArray[np.float64]
+    """Shape (num_classes, num_axes)."""
+
+
+def fit_embedding(features: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int) -> FittedEmbedding:
+    """Find the space: strongest principal axes of standardised features, made unit length, whitened within classes.
+
+    Args:
+        features: of the training photos, shape (num_photos, num_features).
+        labels: shape (num_photos,); every class has a photo.
+        num_classes: number of classes.
+
+    Returns:
+        The embedding, of 64 axes or half as many as photos.
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64)
+    varies = deviation > 1e-6 * (1 + np.abs(mean))
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+    standardised = (features - mean.astype(np.float32)) * inverse.astype(np.float32)
+    num_axes = max(1, min(NUM_AXES, len(features) // 2, features.shape[1]))
+    axes = find_axes(standardised[:: -(-len(features) // _MAX_ROWS)], num_axes)
+    points = standardised @ axes
+    points /= np.linalg.norm(points, axis=1, keepdims=True) + np.float32(1e-6)
+    means = np.stack([points[labels == number].mean(axis=0, dtype=np.float64) for number in range(num_classes)])
+    covariance = shrink_covariance(points - means[labels])
+    # with C = L L', the rows of points inv(L)' have the identity as covariance
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    embedding = Embedding(
+        mean=mean.astype(np.float32),
+        inverse_deviation=inverse.astype(np.float32),
+        axes=axes,
+        whitening=whitening.astype(np.float32),
+    )
+    return FittedEmbedding(embedding=embedding, class_means=(means @ whitening).round(_DIGITS))
+
+
+def find_axes(standardised: NDArray[np.float32], num_axes: int) -> NDArray[np.float32]:
+    """Find the strongest principal axes by iterating a random subspace; scikit-learn's takes a second to import.
+
+    Args:
+        standardised: shape (num_photos, num_features).
+        num_axes: how many.
+
+    Returns:
+        Orthonormal columns, strongest first, shape (num_features, num_axes).
+
+    Source:
+        Halko, Martinsson & Tropp 2011, SIAM Review 53, algorithm 4.4.
+    """
+    num_photos, num_features = standardised.shape
+    size = min(num_axes + _NUM_SPARE, num_photos, num_features)
+    basis = np.random.default_rng(0).standard_normal((num_features, size)).astype(np.float32)
+    for _ in range(_NUM_ITERATIONS):
+        basis = np.linalg.qr(standardised.T @ (standardised @ basis))[0]
+    strength = np.linalg.svd(standardised @ basis, full_matrices=False)[2]
+    axes: NDArray[np.float32] = np.ascontiguousarray(basis @ strength[:num_axes].T, np.float32)
+    return axes
+
+
+def shrink_covariance(residuals: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Estimate a covariance, drawn towards a multiple of the identity by as much as pays.
+
+    Args:
+        residuals: centred, shape (num_photos, num_axes).
+
+    Returns:
+        Shape (num_axes, num_axes), positive definite.
+
+    Source:
+        Ledoit & Wolf 2004, J. Multivariate Analysis 88, lemma 3.2 and theorem 3.2.
+    """
+    own = residuals.astype(np.float64)
+    num_photos, num_axes = own.shape
+    sample = own.T @ own / num_photos
+    scale = float(np.trace(sample)) / num_axes
+    spread = float(((sample - scale * np.eye(num_axes)) ** 2).sum())
+    noise = float(((own**2).sum(axis=1) ** 2).mean() - (sample**2).sum()) / num_photos
+    share = 1.0 if spread <= 0 else min(max(noise, 0.0) / spread, 1.0)
+    # a floor, for classes whose photos are all the same
+    shrunk: NDArray[np.float64] = (1 - share) * sample + (share * scale + 1e-6 * scale + 1e-12) * np.eye(num_axes)
+    return shrunk
