@@ -165,7 +165,8 @@ def main() -> None:
     photos = load_photo_set(arguments.photos, groups=arguments.groups, group_column=arguments.group_column)
     print(f"{photos.name}: bars: 93-97 % covered, at most 2.5 % above, width at most 1.5 of the oracle's")
     print(
-        "a class bursts  photos  groups  draws  truth %   bias     SD  covered   above  allowed   above   width   seconds"
+        "a class bursts  photos  groups  draws  truth %   bias     SD  covered   above  allowed   above   width"
+        "   seconds"
     )
     bursts_too = len(np.unique(photos.groups)) < 0.95 * len(photos.groups)
     for per_class in arguments.num_per_class:
