@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.records import Embedding
+from clownfish.regression.scaling import Scaling
 
 NUM_AXES = 64
 _MAX_ROWS = 5000
@@ -25,22 +26,21 @@ class FittedEmbedding:
     """Shape (num_classes, num_axes)."""
 
 
-def fit_embedding(features: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int) -> FittedEmbedding:
+def fit_embedding(
+    features: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int, *, scaling: Scaling
+) -> FittedEmbedding:
     """Find the space: strongest principal axes of standardised features, made unit length, whitened within classes.
 
     Args:
         features: of the training photos, shape (num_photos, num_features).
         labels: shape (num_photos,); every class has a photo.
         num_classes: number of classes.
+        scaling: of the features, fitted on these photos.
 
     Returns:
         The embedding, of 64 axes or half as many as photos.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
-    varies = deviation > 1e-6 * (1 + np.abs(mean))
-    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
-    standardised = (features - mean.astype(np.float32)) * inverse.astype(np.float32)
+    standardised = scaling.apply(features)
     num_axes = max(1, min(NUM_AXES, len(features) // 2, features.shape[1]))
     axes = find_axes(standardised[:: -(-len(features) // _MAX_ROWS)], num_axes)
     points = standardised @ axes
@@ -50,8 +50,8 @@ def fit_embedding(features: NDArray[np.float32], labels: NDArray[np.int64], num_
     # with C = L L', the rows of points inv(L)' have the identity as covariance
     whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
     embedding = Embedding(
-        mean=mean.astype(np.float32),
-        inverse_deviation=inverse.astype(np.float32),
+        mean=scaling.mean,
+        inverse_deviation=scaling.inverse_deviation,
         axes=axes,
         whitening=whitening.astype(np.float32),
     )
