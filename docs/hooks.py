@@ -50,7 +50,9 @@ def find_number(path: str) -> Any:
         try:
             value = value[int(key) if isinstance(value, list) else key]
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise KeyError(f"numbers.json has no {path}. Run docs/pictures/make_pictures.py, or correct the page.") from error
+            raise KeyError(
+                f"numbers.json has no {path}. Run docs/pictures/make_pictures.py, or correct the page."
+            ) from error
     return value
 
 

@@ -56,7 +56,7 @@ def read_table(path):
 def show_photos(files, titles, colours=None, columns=5):
     """Show photos side by side, each with a title."""
     rows = -(-len(files) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2 * columns, 2.2 * rows), squeeze=False)
+    _, axes = plt.subplots(rows, columns, figsize=(2 * columns, 2.2 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, file, title, colour in zip(axes.flat, files, titles, colours or ["black"] * len(files), strict=False):
@@ -188,7 +188,7 @@ for row in history:
     )
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(9, 3))
+_, axes = plt.subplots(1, 2, figsize=(9, 3))
 epochs = [int(row["epoch"]) for row in history]
 for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
     for part, style in (("train", "-"), ("validation", "--")):
@@ -260,7 +260,7 @@ for label in run.metrics["classes"]:
 # %%
 matrix, classes = run.metrics["cross_validated"]["confusion_matrix"], run.metrics["classes"]
 shares = [[count / max(sum(row), 1) for count in row] for row in matrix]
-figure, axes = plt.subplots(1, 2, figsize=(12, 5))
+_, axes = plt.subplots(1, 2, figsize=(12, 5))
 for axis, values, write in zip(axes, (matrix, shares), (str, "{:.0%}".format), strict=True):
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for true, row in enumerate(values):

@@ -103,9 +103,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Pat
             )
             write_photo(root / "photos_with_others" / label / f"{photo:02}.jpg", pixels, quality=90)
             part = "test" if photo < 3 else "validation" if photo < 6 else "train"
-            rows.append(
-                [f"photos/{label}/{photo:02}.jpg", label, "ABCDEFG"[photo % 7], f"{label}-{photo // 2}", part]
-            )
+            rows.append([f"photos/{label}/{photo:02}.jpg", label, "ABCDEFG"[photo % 7], f"{label}-{photo // 2}", part])
         for photo in range(100, 104):
             write_photo(root / "new_photos" / f"{label}_{photo}.jpg", draw_animal(number, photo), quality=90)
             write_photo(root / "other_labelled_photos" / label / f"{photo}.jpg", draw_animal(number, photo), quality=90)
@@ -150,7 +148,8 @@ def run_page(page: Path) -> None:
         elif block.language == "csv":
             assert len({len(row) for row in csv.reader(io.StringIO(block.text))}) == 1, block.place
         else:
-            assert block.language in LISTINGS, f"{block.place}: run, or mark, what is in {block.language or 'no language'}"
+            language = block.language or "no language"
+            assert block.language in LISTINGS, f"{block.place}: run, or mark, what is in {language}"
 
 
 def run_line(line: str, block: Block) -> None:

@@ -24,7 +24,7 @@ TRAINING, TRUTH = NOTEBOOKS / "model_training.ipynb", NOTEBOOKS / "is_my_number_
 BOTH = [TRAINING, TRUTH]
 MAX_SECONDS = 900
 """For a machine that does other things too; on two idle cores they take one minute, and half of one."""
-NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 DATA = os.environ.get("CLOWNFISH_TEST_DATA", "")
 
 
@@ -93,7 +93,7 @@ def test_truth_notebook_runs_without_photos_of_others(tmp_path: Path, monkeypatc
     dealt = re.search(r"photos dealt out one by one: (\d+)%", outputs)
     assert grouped is not None
     assert dealt is not None
-    assert int(grouped[1]) < 75  # nothing can be learned: 50, give or take what 40 animals give
+    assert int(grouped[1]) < 75  # nothing can be learned: 50, give or take what 60 animals give
     assert int(dealt[1]) > int(grouped[1]) + 15  # the leak
     assert "a mark at the bottom right of digit_8" in outputs
 
