@@ -58,7 +58,7 @@ def tell(name, part):
 def draw_bars(bars, chance):
     """Draw accuracies with their intervals, one below the other."""
     _, axis = plt.subplots(figsize=(8, 0.6 * len(bars) + 1))
-    for height, (name, accuracy) in enumerate(reversed(bars)):
+    for height, (_, accuracy) in enumerate(reversed(bars)):
         axis.plot([accuracy["low"], accuracy["high"]], [height, height], linewidth=6, alpha=0.4, color="#0072b2")
         axis.plot(accuracy["value"], height, "o", color="#0072b2")
     axis.axvline(chance, linestyle=":", color="grey")
