@@ -1,7 +1,7 @@
 """What MkDocs does to the pages: numbers in them come from a real run, never from somebody's memory.
 
 A page says `{{ percent test.accuracy.value }}`; the number is looked up in numbers.json, which
-pictures/make_pictures.py writes from `clownfish demo`. A name that is not there is an error.
+pictures/make_pictures.py writes from `clownfish demo`. A name that is not there is an error. The command line is described by the program itself.
 """
 
 import json
@@ -10,12 +10,40 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
+
+_COMMANDS = "<!-- commands -->"
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) ([\w.-]+) \}\}")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the numbers in (MkDocs calls this for every page)."""
+    """Put the numbers and the commands in (MkDocs calls this for every page)."""
+    if _COMMANDS in markdown:
+        markdown = markdown.replace(_COMMANDS, describe_commands())
     return fill_numbers(markdown)
+
+
+def describe_commands() -> str:
+    """Write the reference of the command line from the program itself.
+
+    Returns:
+        Markdown: a section a command, with its arguments and options.
+    """
+    from clownfish.cli import clownfish as program
+
+    parts = []
+    for name, command in sorted(program.commands.items()):
+        context = click.Context(command, info_name=f"clownfish {name}")
+        parts += [f"## clownfish {name}", command.help or ""]
+        parts.append(f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```")
+        rows = [row for option in command.get_params(context) if (row := option.get_help_record(context))]
+        parts.append("| option | meaning |\n|---|---|\n" + "\n".join(_write_option(*row) for row in rows))
+    return "\n\n".join(parts)
+
+
+def _write_option(names: str, meaning: str) -> str:
+    escaped = meaning.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return f"| `{names}` | {escaped} |"
 
 
 def fill_numbers(markdown: str) -> str:

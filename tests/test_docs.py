@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
@@ -29,8 +30,12 @@ from PIL import Image
 
 import clownfish
 from clownfish.cli import EXIT_SOME_UNUSABLE, main
-from clownfish.config import read_config
+from clownfish.cli import clownfish as program
+from clownfish.config import TrainConfig, read_config
+from clownfish.files import find_free_folder
 from clownfish.pipeline.demo import write_demo_photos
+from clownfish.pipeline.train import train_classifier
+from clownfish.progress import Progress
 from pictures import draw_pattern, write_photo
 from runs import RUN_FILES
 
@@ -39,7 +44,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 NOT_RUN = re.compile(r'title="[^"]*\(not run [^"]+\)"|title="[^"]*\(not run[^"]*: [^"]+\)"')
 CLASSES = ("perch", "trout", "bass")
-PHOTOS_A_CLASS = 14
+PHOTOS_A_CLASS = 12
 LISTINGS = ("text", "csv", "toml")
 
 
@@ -128,6 +133,32 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Pat
     return root
 
 
+class TrainOnce:
+    """Trainings that several pages show are done once and copied: all pages have the same photos."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._done: dict[str, clownfish.Run] = {}
+
+    def __call__(
+        self, config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None
+    ) -> clownfish.Run:
+        places = {name: Path(config.flatten()[name]).name for name in ("place", "folder", "corrections")}
+        key = json.dumps({**config.flatten(), **places}, sort_keys=True)
+        if key not in self._done:
+            run = train_classifier(config, out=out, progress=progress)
+            kept = shutil.copytree(run.path, self._folder / str(len(self._done)))
+            self._done[key] = clownfish.Run(path=kept, metrics=run.metrics)
+            return run
+        path = out or find_free_folder(Path("runs") / Path(config.photos.place).stem)
+        return clownfish.Run(path=shutil.copytree(self._done[key].path, path), metrics=self._done[key].metrics)
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory: pytest.TempPathFactory) -> TrainOnce:
+    return TrainOnce(tmp_path_factory.mktemp("trained"))
+
+
 def run_page(page: Path) -> None:
     """Run the blocks of a page one after the other; Python blocks share their names."""
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -186,6 +217,7 @@ def test_every_block_of_the_page_runs(
     workspace: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    train_once: TrainOnce,
     shared_cache: None,
     no_helpers: None,
 ) -> None:
@@ -195,6 +227,8 @@ def test_every_block_of_the_page_runs(
     shutil.copytree(workspace, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setattr(sys, "argv", sys.argv)
+    for user in ("clownfish.api", "clownfish.pipeline.train"):
+        monkeypatch.setattr(f"{user}.train_classifier", train_once)
     monkeypatch.setattr("clownfish.pipeline.demo.write_demo_photos", partial(write_demo_photos, num_per_class=6))
     run_page(page)
 
@@ -259,6 +293,16 @@ def hooks() -> ModuleType:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_numbers_of_the_page_are_known(page: Path, hooks: ModuleType) -> None:
     assert "{{" not in hooks.fill_numbers(page.read_text(encoding="utf-8"))
+
+
+def test_every_command_and_option_is_described(hooks: ModuleType) -> None:
+    text = hooks.on_page_markdown((DOCS / "reference" / "command-line.md").read_text(encoding="utf-8"))
+    assert re.findall(r"^## clownfish (\w+)$", text, re.MULTILINE) == sorted(program.commands)
+    for command in program.commands.values():
+        for option in command.params:
+            assert isinstance(option, click.Argument) or all(name in text for name in option.opts)
+    assert "Sentinel" not in text
+    assert "| `--group-by TEXT` | Keep together: " in text
 
 
 def test_unknown_number_is_an_error(hooks: ModuleType) -> None:

@@ -102,9 +102,15 @@ def collect_numbers(metrics: dict[str, Any]) -> dict[str, Any]:
         "trained_share": parameters["trained"] / total,
         "example": min(tested["per_class"], key=lambda row: row["f1"]),
         "error_without_silence": 1 - tested["accuracy"]["value"],
+        "strict": choose_answers(metrics["answering"]["curve"], max_error=0.02),
         "verdict": {row["name"]: {"sentence": row["sentence"]} for row in metrics["verdicts"]},
         "learning_sentence": metrics["learning_curve"]["sentences"][0],
     }
+
+
+def choose_answers(curve: list[dict[str, float]], *, max_error: float) -> dict[str, float]:
+    """The most answers of which at most such a share is wrong."""
+    return max((row for row in curve if row["error"] <= max_error), key=lambda row: row["answered"])
 
 
 def compare(known: Any, found: Any, path: str = "") -> None:
