@@ -51,7 +51,7 @@ def test_axes_are_the_principal_ones() -> None:
 def test_embedding_whitens_within_classes_and_keeps_the_norm() -> None:
     features, labels = draw_classes(40, 3)
     scaling = fit_scaling(features, np.arange(120))
-    fitted = fit_embedding(features, labels, 3, scaling=scaling)
+    fitted = fit_embedding(features, np.arange(120), labels, 3, scaling=scaling)
     result = fitted.embedding.apply(features)
     assert result.shape == (120, 31)
     residuals = result[:, :-1] - fitted.class_means[labels]
@@ -64,7 +64,7 @@ def test_few_photos_and_features_that_do_not_vary_are_no_error() -> None:
     features = np.zeros((4, 10), np.float32)
     features[:, 0] = [0, 1, 2, 3]
     scaling = fit_scaling(features, np.arange(4))
-    fitted = fit_embedding(features, np.array([0, 0, 1, 1]), 2, scaling=scaling)
+    fitted = fit_embedding(features, np.arange(4), np.array([0, 0, 1, 1]), 2, scaling=scaling)
     assert np.isfinite(fitted.embedding.apply(features)).all()
     assert np.isfinite(fitted.class_means).all()
 

@@ -100,9 +100,9 @@ def _audit(
         inside = problem.folds[known] == fold
         training = (problem.labels != hidden) & (problem.folds != fold)
         present, labels = np.unique(problem.labels[training], return_inverse=True)
-        own = problem.scores[training]
-        centred = Scaling(own.mean(axis=0), np.ones(own.shape[1], np.float32))
-        fitted = fit_embedding(own, labels, len(present), scaling=centred)
+        own = np.flatnonzero(training)
+        centred = Scaling(problem.scores[own].mean(axis=0), np.ones(problem.scores.shape[1], np.float32))
+        fitted = fit_embedding(problem.scores, own, labels, len(present), scaling=centred)
         layer = Layers(weights=np.ascontiguousarray(layers.weights[:, [position]]), bias=layers.bias[[position]])
         known_scores[:, inside] = _score(problem, known[inside], layer, fitted)
         unknown_scores[position] = _score(problem, unknown, layer, fitted)

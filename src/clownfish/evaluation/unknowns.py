@@ -62,8 +62,10 @@ def score_out_of_fold(
     for fold in np.unique(folds):
         inside = folds == fold
         present, own_labels = np.unique(labels[~inside], return_inverse=True)
-        scaling = fit_scaling(features, np.flatnonzero(~inside), parts=parts)
-        fitted = fit_embedding(features[~inside], own_labels, len(present), scaling=scaling)
+        rows = np.flatnonzero(~inside)
+        fitted = fit_embedding(
+            features, rows, own_labels, len(present), scaling=fit_scaling(features, rows, parts=parts)
+        )
         embeddings = fitted.embedding.apply(features[inside])
         result[:, inside] = compute_scores(probabilities[inside], embeddings, fitted.class_means)
     return Scores(near=result[0], distance=result[1], norm=result[2])

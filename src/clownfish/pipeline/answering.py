@@ -104,9 +104,10 @@ def fit_answers(problem: AnswersProblem) -> Answers:
     sets = fit_set_thresholds(softened[chosen], problem.labels[chosen], problem.groups[chosen])
     head = _fold_in(problem.head, temperature)
     probabilities = head.predict_rows(problem.features, np.arange(len(problem.labels)))
-    training = problem.parts == "train"
-    scaling = fit_scaling(problem.features, np.flatnonzero(training), parts=problem.feature_parts)
-    fitted = fit_embedding(problem.features[training], problem.labels[training], len(problem.classes), scaling=scaling)
+    training = np.flatnonzero(problem.parts == "train")
+    scaling = fit_scaling(problem.features, training, parts=problem.feature_parts)
+    labels = problem.labels[training]
+    fitted = fit_embedding(problem.features, training, labels, len(problem.classes), scaling=scaling)
     novelty, of_folder = _fit_novelty(problem, softened, fitted, head)
     rules = AnswerRules(max_error=problem.max_error, curve=curve, set_thresholds=sets.thresholds, novelty=novelty)
     embeddings = fitted.embedding.apply(problem.features)
