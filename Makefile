@@ -36,6 +36,7 @@ format: $(VENV)/.installed-dev
 # Every warning is an error; MkDocs itself is asked not to advertise its successors.
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/check_site.py site
 
 pictures: $(VENV)/.installed-docs
 	$(BIN)/python docs/pictures/make_pictures.py

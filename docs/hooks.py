@@ -1,7 +1,8 @@
 """What MkDocs does to the pages: numbers in them come from a real run, never from somebody's memory.
 
 A page says `{{ percent test.accuracy.value }}`; the number is looked up in numbers.json, which
-pictures/make_pictures.py writes from `clownfish demo`. A name that is not there is an error. The command line is described by the program itself.
+pictures/make_pictures.py writes from `clownfish demo`. A name that is not there is an error. The command line is
+described by the program itself.
 """
 
 import json

@@ -23,13 +23,18 @@
 # `MY_PHOTOS` below, or set the environment variable `CLOWNFISH_PHOTOS` before you start.
 
 # %%
-# Only on Colab: install clownfish. Elsewhere this cell does nothing.
+# Only on Colab: install clownfish. Elsewhere this cell does nothing. If clownfish is not on PyPI yet, make a wheel of it
+# (in the folder of its source code: pip wheel --no-deps .) and put it into Colab's files, at the left, before you run this.
 import sys
 
 if "google.colab" in sys.modules:
     import subprocess
+    from pathlib import Path
 
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "clownfish", "matplotlib"], check=True)
+    wheels = sorted(map(str, Path().glob("clownfish-*.whl")))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", *(wheels or ["clownfish"]), "matplotlib"], check=True
+    )
 
 # %%
 import csv

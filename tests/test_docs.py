@@ -27,6 +27,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 import clownfish
 from clownfish.cli import EXIT_SOME_UNUSABLE, main
@@ -129,7 +130,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOWNFISH_CACHE", str(shared_cache_folder))
         patch.setenv("CLOWNFISH_WORKERS", "0")
-        clownfish.train(root / "photos", out=root / "runs" / "photos-1", quiet=True)
+        with threadpool_limits(1, "blas"):
+            clownfish.train(root / "photos", out=root / "runs" / "photos-1", quiet=True)
     return root
 
 
@@ -230,7 +232,8 @@ def test_every_block_of_the_page_runs(
     for user in ("clownfish.api", "clownfish.pipeline.train"):
         monkeypatch.setattr(f"{user}.train_classifier", train_once)
     monkeypatch.setattr("clownfish.pipeline.demo.write_demo_photos", partial(write_demo_photos, num_per_class=6))
-    run_page(page)
+    with threadpool_limits(1, "blas"):  # these matrices are tiny, and threads that wait for each other are slow
+        run_page(page)
 
 
 def test_block_of_another_language_or_program_has_to_be_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,14 +283,20 @@ def test_every_file_and_column_of_a_run_is_explained(workspace: Path) -> None:
         assert [name for name in header if name not in CLASSES and f"`{name}`" not in page] == [], table.name
 
 
-@pytest.fixture(scope="module")
-def hooks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+def load_script(path: Path) -> ModuleType:
+    """Import a script of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    return load_script(DOCS / "hooks.py")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -324,6 +333,44 @@ def test_pictures_are_found_and_fetch_nothing() -> None:
         ), picture
         assert "@import" not in text
         assert "@font-face" not in text
+
+
+def test_links_between_files_of_the_repository_lead_somewhere() -> None:
+    pages = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
+    for page in pages:
+        for name in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / name).exists(), f"{page}: {name}"
+
+
+def test_check_of_the_site_finds_what_does_not_work(tmp_path: Path) -> None:
+    check = load_script(DOCS / "check_site.py")
+    assert check.list_faults(tmp_path) == [f"{tmp_path}: no pages"]
+    (tmp_path / "a b.html").write_text('<h1 id="here">A</h1><a href="https://example.org">out</a><a href="#here">h</a>')
+    (tmp_path / "b.html").write_text('<a href="a%20b.html#here">fine</a><link rel="canonical" href="https://x.org">')
+    assert check.list_faults(tmp_path) == []
+    (tmp_path / "c.html").write_text(
+        '<a href="a%20b.html#there">x</a><a href="none.html">x</a><img src="x.png">'
+        '<script src="//cdn.org/x.js"></script>'
+    )
+    assert check.list_faults(tmp_path) == [
+        "c.html: fetches //cdn.org/x.js",
+        "c.html: no such file as none.html",
+        "c.html: no such file as x.png",
+        "c.html: no such place as a%20b.html#there",
+    ]
+
+
+def test_picture_of_a_terminal_that_is_out_of_date_is_found(tmp_path: Path) -> None:
+    make_pictures = load_script(DOCS / "pictures" / "make_pictures.py")
+    lines = [f"Line {number}: the accuracy of <class> is 9{number}.5 %" for number in range(6)]
+    picture = tmp_path / "screen.svg"
+    picture.write_text(make_pictures.draw_screen("screen", "clownfish demo", "\n".join(lines)), encoding="utf-8")
+    assert make_pictures.read_screen(picture.read_text(encoding="utf-8"))[:6] == "$ clownfish demo Line 0: the".split()
+    other_numbers = "\n".join(lines).replace("9", "8")
+    make_pictures.compare_screen(picture, make_pictures.draw_screen("screen", "clownfish demo", other_numbers))
+    other_words = "\n".join([*lines[:-1], "Something else is said here, in other words"])
+    with pytest.raises(SystemExit, match=r"screen\.svg shows what the program no longer prints\. Run: make pictures"):
+        make_pictures.compare_screen(picture, make_pictures.draw_screen("screen", "clownfish demo", other_words))
 
 
 def test_workspace_is_worth_learning_from(workspace: Path) -> None:

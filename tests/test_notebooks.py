@@ -2,8 +2,11 @@
 
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -61,6 +64,30 @@ def test_both_forms_of_the_notebook_agree(path: Path) -> None:
         (cell.cell_type, cell.source) for cell in text.cells
     ], "run: make pictures"
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs get old; they are not kept"
+
+
+@pytest.mark.parametrize("path", BOTH, ids=lambda path: path.stem)
+@pytest.mark.parametrize("wheels", [[], ["clownfish-0.1.0-py3-none-any.whl"]], ids=["from PyPI", "from a wheel"])
+def test_first_cell_installs_on_colab_only(
+    path: Path, wheels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def note(command: list[str], *, check: bool) -> None:
+        assert check
+        commands.append(command)
+
+    monkeypatch.setattr(subprocess, "run", note)
+    monkeypatch.chdir(tmp_path)
+    for name in wheels:
+        (tmp_path / name).touch()
+    cell = next(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "code")
+    exec(cell, {})
+    assert commands == []
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(cell, {})
+    ((*_, what, matplotlib),) = commands
+    assert [what, matplotlib] == [*(wheels or ["clownfish"]), "matplotlib"]
 
 
 def test_training_notebook_runs_on_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
