@@ -17,6 +17,15 @@ _COMMANDS = "<!-- commands -->"
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) ([\w.-]+) \}\}")
 
 
+def on_config(config: Any, **_: Any) -> Any:
+    """List the decisions in the navigation (MkDocs calls this once)."""
+    names = sorted(path.name for path in (Path(config["docs_dir"]) / "decisions").glob("[0-9]*.md"))
+    for entry in config["nav"]:
+        if "Decisions" in entry:
+            entry["Decisions"] = [f"decisions/{name}" for name in ("README.md", *names)]
+    return config
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put the numbers and the commands in (MkDocs calls this for every page)."""
     if _COMMANDS in markdown:

@@ -314,6 +314,33 @@ def test_every_command_and_option_is_described(hooks: ModuleType) -> None:
     assert "| `--group-by TEXT` | Keep together: " in text
 
 
+def test_decisions_are_in_the_navigation_and_in_their_list(hooks: ModuleType) -> None:
+    nav = hooks.on_config({"docs_dir": str(DOCS), "nav": [{"Home": "index.md"}, {"Decisions": []}]})["nav"]
+    first, *files = [Path(name).name for name in nav[1]["Decisions"]]
+    assert first == "README.md"
+    rows = re.findall(
+        r"^\| \[\d+\]\((.+?)\) \|", (DOCS / "decisions" / first).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(rows) == files
+
+
+def test_commands_of_validation_and_benchmarks_exist() -> None:
+    lines = [
+        line
+        for page in PAGES
+        for block in list_blocks(page)
+        if block.title.startswith(('title="validation', 'title="benchmarks'))
+        for line in block.text.splitlines()
+    ]
+    assert len(lines) == 12
+    for line in lines:
+        match = re.fullmatch(r"python (?:-m (validation\.\w+)|(benchmarks/\w+\.py)) ?(.*)", line)
+        assert match is not None, line
+        script = ROOT / (match[2] or match[1].replace(".", "/") + ".py")
+        text = script.read_text(encoding="utf-8") + (ROOT / "validation" / "common.py").read_text(encoding="utf-8")
+        assert all(f'"{option}"' in text for option in re.findall(r"--[\w-]+", match[3])), line
+
+
 def test_unknown_number_is_an_error(hooks: ModuleType) -> None:
     assert hooks.fill_numbers("{{ number used }} digits") == "600 digits"
     with pytest.raises(KeyError, match="no test.beauty"):
