@@ -14,16 +14,9 @@ from typing import Any
 import click
 
 _COMMANDS = "<!-- commands -->"
+_CODE = re.compile(r"(<pre.*?</pre>|<code.*?</code>)", re.DOTALL)
+_TERMINAL = re.compile(r'<p>(<img alt="(?:What clownfish|The answer)[^>]*>)</p>')
 _PLACEHOLDER = re.compile(r"\{\{ (\w+) ([\w.-]+) \}\}")
-
-
-def on_config(config: Any, **_: Any) -> Any:
-    """List the decisions in the navigation (MkDocs calls this once)."""
-    names = sorted(path.name for path in (Path(config["docs_dir"]) / "decisions").glob("[0-9]*.md"))
-    for entry in config["nav"]:
-        if "Decisions" in entry:
-            entry["Decisions"] = [f"decisions/{name}" for name in ("README.md", *names)]
-    return config
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -31,6 +24,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     if _COMMANDS in markdown:
         markdown = markdown.replace(_COMMANDS, describe_commands())
     return fill_numbers(markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark pictures of terminals for style.css; keep numbers and "%" on one line (MkDocs calls this for every page)."""
+    html = _TERMINAL.sub(r'<div class="terminal">\1</div>', html)
+    parts = _CODE.split(html)  # every second one is code, which readers copy
+    return "".join(
+        part if number % 2 else part.replace(" %", "\N{NO-BREAK SPACE}%") for number, part in enumerate(parts)
+    )
 
 
 def describe_commands() -> str:

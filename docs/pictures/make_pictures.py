@@ -80,6 +80,7 @@ def draw_screen(name: str, command: str, output: str) -> str:
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(Text(f"$ {command}", style="bold"))
     console.print(Text(output.rstrip("\n")))
+    console.print()  # the last line would be cut at its lower edge
     picture = console.export_svg(title="clownfish", unique_id=name)
     # rich names fonts on a web server; whoever looks at the picture may be offline
     return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
