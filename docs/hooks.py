@@ -5,6 +5,7 @@ pictures/make_pictures.py writes from `clownfish demo`. A name that is not there
 described by the program itself.
 """
 
+import inspect
 import json
 import re
 from functools import cache
@@ -46,9 +47,10 @@ def describe_commands() -> str:
     parts = []
     for name, command in sorted(program.commands.items()):
         context = click.Context(command, info_name=f"clownfish {name}")
-        parts += [f"## clownfish {name}", command.help or ""]
+        parts += [f"## clownfish {name}", inspect.cleandoc(command.help or "")]
         parts.append(f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```")
-        rows = [row for option in command.get_params(context) if (row := option.get_help_record(context))]
+        records = [option.get_help_record(context) for option in command.get_params(context)]
+        rows = [record for record in records if record and record[1]]  # arguments are told of in the text
         parts.append("| option | meaning |\n|---|---|\n" + "\n".join(_write_option(*row) for row in rows))
     return "\n\n".join(parts)
 

@@ -175,7 +175,7 @@ else:
 
 # %%
 if course_fish:
-    fish_run = clownfish.train(course_fish, out=work / "fish", quiet=True)
+    fish_run = clownfish.train(course_fish, out=work / "fish", quiet=True, fast=True)
     tell("cross-validated", fish_run.metrics["cross_validated"])
     for row in fish_run.metrics["cross_validated"]["per_class"]:
         print(f"  {row['label']}: {row['recall']:.0%} of {row['num_photos']}")

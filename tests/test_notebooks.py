@@ -27,6 +27,8 @@ TRAINING, TRUTH = NOTEBOOKS / "model_training.ipynb", NOTEBOOKS / "is_my_number_
 BOTH = [TRAINING, TRUTH]
 MAX_SECONDS = 900
 """For a machine that does other things too; on two idle cores they take one minute, and half of one."""
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""Threads of several programs that wait for each other make a busy machine twice as slow."""
 NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 DATA = os.environ.get("CLOWNFISH_TEST_DATA", "")
 
@@ -35,7 +37,7 @@ def run_notebook(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **en
     """Run every cell in a kernel of its own; the notebook with its outputs."""
     for name in ("CLOWNFISH_PHOTOS", "CLOWNFISH_COURSE_FISH", "CLOWNFISH_CARABID_BEETLES"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {**NO_NETWORK, "TMPDIR": str(folder), **environment}.items():
+    for name, value in {**NO_NETWORK, **ONE_THREAD, "TMPDIR": str(folder), **environment}.items():
         monkeypatch.setenv(name, value)
     notebook = jupytext.read(path)
     client = nbclient.NotebookClient(
