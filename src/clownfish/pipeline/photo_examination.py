@@ -37,7 +37,7 @@ def examine_photos(
     penalties = np.array([PENALTY], np.float32)
     logs = predict_out_of_fold(rotation.scores, catalog.labels, folds, penalties, len(catalog.classes))[0]
     quick = evaluate_part(catalog.labels, np.exp(logs.astype(np.float64)), catalog.groups)
-    labels = audit_labels(catalog, rotation.scores, groups, folds, penalty=PENALTY, seed=seed, fast=fast)
+    labels = audit_labels(catalog, rotation.scores, logs, groups, folds, penalty=PENALTY, seed=seed, fast=fast)
     shortcuts, sentences = audit_shortcuts(
         ShortcutMaterial(
             catalog=catalog,
