@@ -44,6 +44,30 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MutualPair:
+    """Two classes that are taken for each other."""
+
+    first: str
+    """The class of which more photos were mistaken."""
+    second: str
+    first_as_second: int
+    """Photos of the first class that were taken for the second."""
+    second_as_first: int
+    num_photos: int
+    """All photos of both classes."""
+
+    @property
+    def count(self) -> int:
+        """Photos of either class that were taken for the other."""
+        return self.first_as_second + self.second_as_first
+
+    @property
+    def share(self) -> float:
+        """Of the photos of both classes."""
+        return self.count / self.num_photos
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Confusion:
     """A confusion matrix."""
 
@@ -77,6 +101,33 @@ def prepare_confusion(classes: Sequence[str], matrix: Sequence[Sequence[int]] | 
     )
     pairs = sorted(_find_pairs(classes, matrix), key=lambda pair: (-pair.count, -pair.share))
     return Confusion(classes=tuple(classes), rows=rows, pairs=tuple(pairs))
+
+
+def find_mutual_pairs(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[MutualPair]:
+    """Find the classes that are taken for each other.
+
+    Args:
+        classes: class names.
+        matrix: counts, a row a true class, a column a predicted class; may be empty.
+
+    Returns:
+        Every pair with a mistake, the most frequent first.
+    """
+    pairs = []
+    for row in range(len(matrix)):
+        for column in range(row):
+            one, two = (row, column) if matrix[row][column] >= matrix[column][row] else (column, row)
+            if matrix[one][two]:
+                pairs.append(
+                    MutualPair(
+                        first=classes[one],
+                        second=classes[two],
+                        first_as_second=matrix[one][two],
+                        second_as_first=matrix[two][one],
+                        num_photos=sum(matrix[one]) + sum(matrix[two]),
+                    )
+                )
+    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))
 
 
 def _make_cell(count: int, num_photos: int, *, is_right: bool) -> Cell:
