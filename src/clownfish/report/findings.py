@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clownfish.report.wording import count_noun, format_share
+from clownfish.report.wording import format_share
 
 Mood = Literal["good", "note", "look", "bad", "unknown"]
 
@@ -32,6 +32,8 @@ _MOODS: Mapping[str, tuple[Mood, Mood]] = {
     "data_limited": ("note", "good"),
 }
 """By verdict, what it means if it holds, and if it does not."""
+_MIN_PAIRS, _MOST_PAIRS = 5, 0.8
+"""Turned copies in one class matter if they are many, and hardly any other class has them."""
 _CLUES = {
     "size": "the size and shape of the photo",
     "format": "the file's format",
@@ -40,6 +42,7 @@ _CLUES = {
     "border": "the outermost edge of the photo",
     "thumbnail": "a picture of 8 x 8 pixels",
 }
+_WORD_TITLES = {"name": "File names.", "format": "Format.", "turned": "Turned by EXIF.", "camera": "Camera."}
 _WORD_KINDS = {
     "name": "The file names with “{word}”",
     "format": "Files of the kind {word}",
@@ -114,7 +117,7 @@ def list_shortcuts(metrics: Mapping[str, Any]) -> list[Finding]:
     marks = [
         Finding(
             name="mark",
-            question=f"The same place in photos of {mark['label']}",
+            question="Something at a fixed place.",
             mood="look",
             sentence=(
                 f"Many photos of {mark['label']} have something in common at the {mark['place']}: a stamp, a frame or a"
@@ -133,40 +136,45 @@ def list_shortcuts(metrics: Mapping[str, Any]) -> list[Finding]:
 
 
 def _list_orientation(shortcuts: Mapping[str, Any]) -> list[Finding]:
-    found = [
-        Finding(
-            name="orientation",
-            question=f"Photos of {row['label']} are upside down",
-            mood="bad",
-            sentence=(
-                f"Photos of {row['label']} are upside down compared with the others"
-                f"{' (or the other way round)' if shortcuts['orientation']['is_mutual'] else ''}."
-            ),
-            advice="Turn them upright, remove the copies, and train again.",
-            files=tuple(row["examples"][:6]),
-        )
-        for row in (shortcuts.get("orientation") or {}).get("upside_down") or []
-    ]
-    for row in shortcuts.get("flipped_copies") or []:
-        found.append(
+    """Classes that are stored upside down, and classes with turned copies that no other class has."""
+    copies = {row["label"]: row for row in shortcuts.get("flipped_copies") or []}
+    orientation = shortcuts.get("orientation") or {}
+    findings = []
+    for row in orientation.get("upside_down") or []:
+        pairs = copies.pop(row["label"], {"num_pairs": 0})["num_pairs"]
+        beside = f" {pairs:,} {'lies' if pairs == 1 else 'lie'} beside their original." if pairs else ""
+        mutual = " (or the other way round)" if orientation["is_mutual"] else ""
+        findings.append(
             Finding(
-                name="flipped copies",
-                question=f"Turned copies in {row['label']}",
-                mood="look",
-                sentence=f"{count_noun(row['num_pairs'], 'pair')} of photos of {row['label']}"
-                f" {'is' if row['num_pairs'] == 1 else 'are'} one picture, turned or upside down.",
-                advice="Keep one of each pair.",
-                files=tuple(file for pair in row["examples"][:3] for file in pair),
+                name="orientation",
+                question="Which way up.",
+                mood="bad",
+                sentence=f"Photos of {row['label']} are upside down compared with the others{mutual}.{beside}",
+                advice="Turn them upright, remove the copies, and train again.",
+                files=tuple(row["examples"][:6]),
             )
         )
-    return found
+    total = sum(row["num_pairs"] for row in copies.values())
+    for row in copies.values():
+        if row["num_pairs"] >= _MIN_PAIRS and row["num_pairs"] >= _MOST_PAIRS * total:
+            findings.append(
+                Finding(
+                    name="flipped copies",
+                    question="Turned copies.",
+                    mood="look",
+                    sentence=f"{row['num_pairs']:,} pairs of photos of {row['label']} are one picture, turned or upside down.",
+                    advice="Keep one of each pair.",
+                    files=tuple(file for pair in row["examples"][:3] for file in pair),
+                )
+            )
+    return findings
 
 
 def _tell_word(word: Mapping[str, Any]) -> Finding:
     what = _WORD_KINDS.get(word["kind"], "Files with {word}").replace("{word}", str(word["word"]))
     return Finding(
         name=word["kind"],
-        question=f"{what} are mostly {word['label']}",
+        question=_WORD_TITLES.get(word["kind"], "Files."),
         mood="bad",
         sentence=(
             f"{what} are {format_share(word['share_inside'])} of {word['label']}, and"
@@ -187,7 +195,7 @@ def _tell_probe(probe: Mapping[str, Any], metrics: Mapping[str, Any]) -> Finding
     above_all = f", above all {_join(labels)}" if labels else ""
     return Finding(
         name=probe["name"],
-        question=f"{clue[0].upper()}{clue[1:]} tells classes apart",
+        question=f"{probe['name'].capitalize()}.",
         mood="look",
         sentence=(
             f"{clue[0].upper()}{clue[1:]} alone names {format_share(probe['balanced_accuracy']['value'])} right"

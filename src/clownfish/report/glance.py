@@ -5,11 +5,12 @@ from typing import Any
 
 from clownfish.report.confusion import find_mutual_pairs
 from clownfish.report.content import ReportContent
-from clownfish.report.findings import Finding, list_shortcuts, list_verdicts
+from clownfish.report.findings import Finding, Mood, list_shortcuts, list_verdicts
 from clownfish.report.headline import Headline
 from clownfish.report.wording import count_noun, format_range, format_share
 
 _SMALLEST_GAIN = 0.005
+_MUCH_CONFUSED = 0.05
 
 
 def list_answers(content: ReportContent, headline: Headline | None) -> list[Finding]:
@@ -65,7 +66,8 @@ def _tell_pair(metrics: Mapping[str, Any]) -> Finding | None:
         f"{pair.first} and {pair.second}: {pair.count:,} of their {count_noun(pair.num_photos, 'photo')}"
         f" ({format_share(pair.share)}) {'was' if pair.count == 1 else 'were'} taken for the other."
     )
-    return Finding(name="confusion", question=question, mood="look", sentence=sentence)
+    mood: Mood = "look" if pair.share >= _MUCH_CONFUSED else "note"
+    return Finding(name="confusion", question=question, mood=mood, sentence=sentence)
 
 
 def _tell_needs(metrics: Mapping[str, Any], verdicts: Mapping[str, Finding]) -> Finding | None:
@@ -93,7 +95,7 @@ def _tell_needs(metrics: Mapping[str, Any], verdicts: Mapping[str, Finding]) -> 
             f" Most of all {row['label']} is in need: {row['more']} more of it would bring it from"
             f" {format_share(row['recall'])} to {format_share(row['then']['value'])}."
         )
-    mood = "good" if helps is False else "note" if helps else "unknown"
+    mood: Mood = "good" if helps is False else "note" if helps else "unknown"
     return Finding(name="more", question=question, mood=mood, sentence=sentence)
 
 

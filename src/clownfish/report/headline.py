@@ -7,6 +7,7 @@ from typing import Any
 from clownfish.report.charts import Mark
 from clownfish.report.content import ReportContent
 from clownfish.report.wording import (
+    add_article,
     count_noun,
     format_accuracy,
     format_of_hundred,
@@ -60,7 +61,9 @@ def make_headline(content: ReportContent) -> Headline | None:
     seen = cross.get("seen_groups") if is_cross else None
     sentence = _write_sentence(part, f"photos of a new {noun}" if seen else "new photos like these", content.min_groups)
     if seen:
-        sentence += f" Of new photos of a {noun} it has seen, it is {format_accuracy(seen['accuracy'])}."
+        between = format_range_of_hundred(seen["accuracy"])
+        of_hundred = format_of_hundred(seen["accuracy"]["value"]).replace(" of 100", "")
+        sentence += f" Of one it has seen: {of_hundred[0].lower()}{of_hundred[1:]}{f' ({between})' if between else ''}."
     claim, is_leaky = _write_claim(cross, noun)
     return Headline(
         sentence=sentence,
@@ -108,7 +111,7 @@ def _write_basis(part: Mapping[str, Any], noun: str, *, is_cross: bool) -> str:
 def _write_kind(noun: str, *, is_new_group: bool) -> str:
     if is_new_group:
         return (
-            f"New photos of a {noun} that is not among these, taken in the same way. Nothing is promised for other"
+            f"New photos of {add_article(noun)} that is not among these, taken in the same way. Nothing is promised for other"
             " places, seasons or cameras, nor for species that are not among the classes."
         )
     return (
@@ -129,14 +132,14 @@ def _write_claim(cross: Mapping[str, Any], noun: str) -> tuple[str, bool]:
             " so that the classifier is tested on what it has learned by heart.",
             True,
         )
-    return f"A random split, which tears a {noun} apart, would have claimed {claimed}: no clear difference here.", False
+    return f"A random split, which tears {add_article(noun)} apart, would have claimed {claimed}: no clear difference here.", False
 
 
 def _list_marks(cross: Mapping[str, Any], test: Mapping[str, Any], noun: str, min_groups: int) -> list[Mark]:
     seen, random_split = cross.get("seen_groups"), cross.get("random_split")
     rows = [
         (f"a new {noun}, cross-validated" if seen else "cross-validated", cross, False),
-        (f"a {noun} it has seen", seen or {}, False),
+        (f"{add_article(noun)} it has seen", seen or {}, False),
         ("a random split would claim", random_split or {}, True),
         ("test photos", test, False),
     ]

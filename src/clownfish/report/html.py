@@ -204,7 +204,7 @@ def _make_prose(binomials: frozenset[str]) -> Callable[[str], Any]:
     pattern = re.compile(rf"(?<![\w/])(?:{names})(?![\w/])") if names else None
 
     def write(sentence: str) -> Markup:
-        safe = escape(sentence)
+        safe = re.sub(r"(\d) (%|points?\b)", "\\1\u00a0\\2", escape(sentence))
         if pattern is not None:  # these names are letters, spaces and underscores only
             safe = pattern.sub(lambda found: f"<i>{write_binomial(found[0])}</i>", safe)
         return Markup(safe)  # noqa: S704 - escaped above

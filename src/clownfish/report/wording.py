@@ -96,6 +96,11 @@ def format_moment(text: str) -> str:
     return f"{moment.day}\u00a0{moment:%B %Y, %H:%M}"
 
 
+def add_article(noun: str) -> str:
+    """Put "a" or "an" before a noun, by its first letter."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
 def format_number(number: int | None) -> str:
     """Write a count, such as "1,368"."""
     return NOTHING if number is None else f"{number:,}"
