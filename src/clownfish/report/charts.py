@@ -45,9 +45,7 @@ class Line:
     """One an epoch; None leaves a gap."""
 
 
-def draw_accuracies(
-    marks: Sequence[Mark], chance: float | None, *, key: str = "accuracies", width: float = 680
-) -> str:
+def draw_accuracies(marks: Sequence[Mark], chance: float | None, *, key: str = "accuracies", width: float = 680) -> str:
     """Draw accuracies with their intervals on one scale from 0 to 100 %.
 
     Args:
@@ -98,7 +96,13 @@ def _draw_mark(axes: "Axes", row: int, mark: Mark) -> None:
     if mark.value is not None:
         colours = {"markerfacecolor": PAPER if mark.is_claim else SEA, "markeredgecolor": RED if mark.is_claim else SEA}
         axes.plot(
-            100 * mark.value, row, "D" if mark.is_claim else "o", markersize=8, markeredgewidth=2, clip_on=False, **colours
+            100 * mark.value,
+            row,
+            "D" if mark.is_claim else "o",
+            markersize=8,
+            markeredgewidth=2,
+            clip_on=False,
+            **colours,
         )
 
 
@@ -326,7 +330,9 @@ def draw_learning_curve(needs: Mapping[str, Any]) -> str:
         axes.set_xscale("log")
         _draw_band(axes, sizes, measured, SEA, "-")
         if forecasts:
-            _draw_band(axes, [row["num_photos"] for row in forecasts], [row["accuracy"] for row in forecasts], ORANGE, "--")
+            _draw_band(
+                axes, [row["num_photos"] for row in forecasts], [row["accuracy"] for row in forecasts], ORANGE, "--"
+            )
             axes.axvline(needs["num_photos"], color=SOFT, linewidth=1, zorder=1)
             axes.set_title("now | forecast", loc="right", fontsize=10, color=SOFT, fontweight="normal")
         ends = [sizes[0], needs["num_photos"], *(row["num_photos"] for row in forecasts[-1:])]

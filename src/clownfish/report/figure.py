@@ -8,6 +8,7 @@ drawn in stand-in colours that are replaced by the style sheet's, text stays tex
 import io
 import logging
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from html import escape
@@ -93,7 +94,9 @@ def draw_svg(
     """
     library = load_matplotlib()
     file = io.StringIO()
-    with library.rc_context(_SETTINGS):
+    with library.rc_context(_SETTINGS), warnings.catch_warnings():
+        # the browser has fonts for scripts that Matplotlib's own font lacks
+        warnings.simplefilter("ignore", UserWarning)
         size = (width / _UNITS_PER_INCH, height / _UNITS_PER_INCH)
         figure = library.figure.Figure(figsize=size, layout="constrained")
         draw(figure.subplots())

@@ -26,7 +26,9 @@ def list_answers(content: ReportContent, headline: Headline | None) -> list[Find
     verdicts = {finding.name: finding for finding in list_verdicts(content.metrics)}
     found = [
         verdicts["learned"] if "learned" in verdicts and verdicts["learned"].mood != "good" else None,
-        Finding(name="parts", question="On what kind of photos?", mood="note", sentence=headline.kind) if headline else None,
+        Finding(name="parts", question="On what kind of photos?", mood="note", sentence=headline.kind)
+        if headline
+        else None,
         _tell_claim(headline),
         _tell_fit(verdicts),
         _tell_pair(content.metrics),
@@ -77,9 +79,8 @@ def _tell_needs(metrics: Mapping[str, Any], verdicts: Mapping[str, Finding]) -> 
     if needs is None or twice is None:
         if verdict is None:
             return None
-        return Finding(
-            name="more", question=question, mood=verdict.mood, sentence=verdict.sentence, advice=verdict.advice
-        )
+        advice = "Train once without it." if "--fast" in verdict.sentence else verdict.advice
+        return Finding(name="more", question=question, mood=verdict.mood, sentence=verdict.sentence, advice=advice)
     helps = next((row["holds"] for row in metrics.get("verdicts") or [] if row["name"] == "data_limited"), None)
     lead = {True: "", False: "More of the same kind will hardly help: "}.get(helps, "That is not certain: ")
     more = twice["num_photos"] - needs["num_photos"]

@@ -8,6 +8,7 @@ from clownfish.report.charts import Mark
 from clownfish.report.content import ReportContent
 from clownfish.report.wording import (
     add_article,
+    clean_text,
     count_noun,
     format_accuracy,
     format_of_hundred,
@@ -61,9 +62,7 @@ def make_headline(content: ReportContent) -> Headline | None:
     seen = cross.get("seen_groups") if is_cross else None
     sentence = _write_sentence(part, f"photos of a new {noun}" if seen else "new photos like these", content.min_groups)
     if seen:
-        between = format_range_of_hundred(seen["accuracy"])
-        of_hundred = format_of_hundred(seen["accuracy"]["value"]).replace(" of 100", "")
-        sentence += f" Of one it has seen: {of_hundred[0].lower()}{of_hundred[1:]}{f' ({between})' if between else ''}."
+        sentence += f" {_write_seen(seen['accuracy'], is_few=_count_groups(cross) < content.min_groups)}"
     claim, is_leaky = _write_claim(cross, noun)
     return Headline(
         sentence=sentence,
@@ -78,13 +77,13 @@ def make_headline(content: ReportContent) -> Headline | None:
 def name_group(content: ReportContent) -> str:
     """Name what the photos are grouped by: the user's column, or "group"."""
     column = str(content.options.get("group_by") or "")
-    return shorten(column, 30) or "group"
+    return shorten(clean_text(column), 30) or "group"
 
 
 def _write_sentence(part: Mapping[str, Any], what: str, min_groups: int) -> str:
     accuracy = part["accuracy"]
     between = format_range_of_hundred(accuracy)
-    num_groups = part.get("num_groups", part["num_photos"])
+    num_groups = _count_groups(part)
     if num_groups < min_groups and between:
         return (
             f"Between {between.replace(' to ', ' and ')} of 100 {what} would be named right;"
@@ -93,8 +92,21 @@ def _write_sentence(part: Mapping[str, Any], what: str, min_groups: int) -> str:
     return f"{format_of_hundred(accuracy['value'])} {what} would be named right{f' ({between})' if between else ''}."
 
 
+def _write_seen(accuracy: Mapping[str, Any], *, is_few: bool) -> str:
+    """The second sentence, for groups that were trained on."""
+    between = format_range_of_hundred(accuracy)
+    if is_few and between:
+        return f"Of one it has seen: between {between.replace(' to ', ' and ')}."
+    of_hundred = format_of_hundred(accuracy["value"]).removesuffix(" of 100")
+    return f"Of one it has seen: {of_hundred[0].lower()}{of_hundred[1:]}{f' ({between})' if between else ''}."
+
+
+def _count_groups(part: Mapping[str, Any]) -> int:
+    return int(part.get("num_groups", part["num_photos"]))
+
+
 def _write_basis(part: Mapping[str, Any], noun: str, *, is_cross: bool) -> str:
-    num_photos, num_groups = part["num_photos"], part.get("num_groups", part["num_photos"])
+    num_photos, num_groups = part["num_photos"], _count_groups(part)
     counted = count_noun(num_photos, "photo")
     if not is_cross:
         return f"This was measured on the {count_noun(num_photos, 'test photo')}, which it was not trained on."
@@ -103,9 +115,7 @@ def _write_basis(part: Mapping[str, Any], noun: str, *, is_cross: bool) -> str:
             f"This is the cross-validated accuracy: each of the {counted} was named by a classifier trained without it"
             f" and without the rest of its {noun}; the range counts {num_groups:,} groups, not {num_photos:,} photos."
         )
-    return (
-        f"This is the cross-validated accuracy: each of the {counted} was named by a classifier trained without it."
-    )
+    return f"This is the cross-validated accuracy: each of the {counted} was named by a classifier trained without it."
 
 
 def _write_kind(noun: str, *, is_new_group: bool) -> str:
@@ -132,14 +142,17 @@ def _write_claim(cross: Mapping[str, Any], noun: str) -> tuple[str, bool]:
             " so that the classifier is tested on what it has learned by heart.",
             True,
         )
-    return f"A random split, which tears {add_article(noun)} apart, would have claimed {claimed}: no clear difference here.", False
+    return (
+        f"A random split, which tears {add_article(noun)} apart, would have claimed {claimed}: no clear difference here.",
+        False,
+    )
 
 
 def _list_marks(cross: Mapping[str, Any], test: Mapping[str, Any], noun: str, min_groups: int) -> list[Mark]:
     seen, random_split = cross.get("seen_groups"), cross.get("random_split")
     rows = [
         (f"a new {noun}, cross-validated" if seen else "cross-validated", cross, False),
-        (f"{add_article(noun)} it has seen", seen or {}, False),
+        (f"{add_article(noun)} it has seen", {**cross, **seen} if seen else {}, False),
         ("a random split would claim", random_split or {}, True),
         ("test photos", test, False),
     ]
@@ -148,7 +161,7 @@ def _list_marks(cross: Mapping[str, Any], test: Mapping[str, Any], noun: str, mi
         accuracy = part.get("accuracy", {})
         if not is_number(accuracy.get("value")):
             continue
-        is_few = part.get("num_groups", min_groups) < min_groups
+        is_few = part.get("num_groups", min_groups) < min_groups and not is_claim
         text = format_share(accuracy["value"]) if is_claim else format_accuracy(accuracy)
         marks.append(
             Mark(

@@ -156,9 +156,7 @@ def _collect_values(content: ReportContent) -> dict[str, Any]:
         "binomials": binomials,
         "prose": _make_prose(binomials),
         "answers": list_answers(content, headline),
-        "steps": choose_next_steps(
-            metrics, group=name_group(content), min_groups_of_class=content.min_groups_of_class
-        ),
+        "steps": choose_next_steps(metrics, group=name_group(content), min_groups_of_class=content.min_groups_of_class),
         "verdicts": list_verdicts(metrics),
         "notes": _list_notes(content),
         "shortcuts": list_shortcuts(metrics),
@@ -188,7 +186,9 @@ def _collect_classes(content: ReportContent, parts: Mapping[str, Mapping[str, An
         "per_class": per_class,
         "example_class": _find_weakest(per_class["cross_validated"], content.min_groups_of_class)
         or _find_weakest(per_class["test"], content.min_groups_of_class),
-        "mutual_pairs": {(pair.first, pair.second): pair for pair in find_mutual_pairs(metrics["classes"], matrix or [])},
+        "mutual_pairs": {
+            (pair.first, pair.second): pair for pair in find_mutual_pairs(metrics["classes"], matrix or [])
+        },
         "confusions": {
             "cross_validated": _describe_confusion("cross-validated", content, matrix),
             "test": _describe_confusion("test", content, metrics["confusion_matrix"]),
@@ -205,6 +205,7 @@ def _make_prose(binomials: frozenset[str]) -> Callable[[str], Any]:
 
     def write(sentence: str) -> Markup:
         safe = re.sub(r"(\d) (%|points?\b)", "\\1\u00a0\\2", escape(sentence))
+        safe = re.sub(r"(?<![^\s(])--[a-z][a-z-]*", "<code>\\g<0></code>", safe)
         if pattern is not None:  # these names are letters, spaces and underscores only
             safe = pattern.sub(lambda found: f"<i>{write_binomial(found[0])}</i>", safe)
         return Markup(safe)  # noqa: S704 - escaped above

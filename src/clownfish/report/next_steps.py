@@ -51,6 +51,7 @@ def choose_next_steps(metrics: Mapping[str, Any], *, group: str = "group", min_g
         lambda: _add_photos(metrics, verdicts),
         lambda: _remove_shortcuts(metrics, "look"),
         lambda: _say_unsure(metrics),
+        lambda: _measure_all(verdicts),
         lambda: _check_verdict(verdicts, "data_limited", False, "Take other photos rather than more"),
         lambda: Step(
             title="Try it where it will be used",
@@ -78,7 +79,7 @@ def _settle_conflicts(metrics: Mapping[str, Any]) -> Step | None:
         return None
     return Step(
         title=f"Decide on {count_noun(count, 'picture')} that {'lies' if count == 1 else 'lie'} under two labels",
-        reason="The notes name them; copies with two labels were left out of training.",
+        reason="The notes name them: somebody has to say which label is true.",
         section="verdicts",
     )
 
@@ -87,8 +88,12 @@ def _remove_shortcuts(metrics: Mapping[str, Any], mood: str) -> Step | None:
     found = [finding for finding in list_shortcuts(metrics) if finding.mood == mood]
     if not found:
         return None
-    more = f" {len(found) - 1} more of this kind {'was' if len(found) == 2 else 'were'} found." if len(found) > 1 else ""
-    title = "Remove what gives the class away" if mood == "bad" else "Look whether it sees the animal or its surroundings"
+    more = (
+        f" {len(found) - 1} more of this kind {'was' if len(found) == 2 else 'were'} found." if len(found) > 1 else ""
+    )
+    title = (
+        "Remove what gives the class away" if mood == "bad" else "Look whether it sees the animal or its surroundings"
+    )
     return Step(title=title, reason=f"{found[0].sentence} {found[0].advice}".strip() + more, section="shortcuts")
 
 
@@ -155,6 +160,16 @@ def _add_photos(metrics: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, 
     return Step(
         title=f"Add photos: {twice['num_photos'] - needs['num_photos']:,} more would help",
         reason=f"Accuracy would be about {format_share(twice['accuracy']['value'])} ({format_range(twice['accuracy'])}).",
+        section="more",
+    )
+
+
+def _measure_all(verdicts: Mapping[str, Mapping[str, Any]]) -> Step | None:
+    if "--fast" not in verdicts.get("data_limited", {}).get("sentence", ""):
+        return None
+    return Step(
+        title="Train once without --fast",
+        reason="Then it is measured what more photos would bring, and how many of an unseen species would be noticed.",
         section="more",
     )
 
