@@ -54,7 +54,7 @@ def test_every_option_is_in_the_round_trip() -> None:
     assert set(TrainConfig().flatten()) == {
         *("place", "folder", "group_by", "group_regex", "min_photos", "shares", "split_column", "backbone"),
         *("feature_set", "weights", "resize", "augment", "epochs", "batch_size", "learning_rate", "momentum"),
-        *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast", "max_error"),
+        *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast", "max_error", "corrections"),
     }
 
 
@@ -97,7 +97,10 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
     ("options", "message"),
     [
         ({"epoch": 3}, "There is no option 'epoch'. Did you mean 'epochs'?"),
-        ({"zzz": 3}, "There is no option 'zzz'. Known: augment, backbone, balance, batch_size, dropout_rate, "),
+        (
+            {"zzz": 3},
+            "There is no option 'zzz'. Known: augment, backbone, balance, batch_size, corrections, dropout_rate, ",
+        ),
         ({"epochs": 2.5}, "The option epochs is 2.5; it must be a whole number."),
         ({"epochs": True}, "The option epochs is True; it must be a whole number."),
         ({"epochs": "20"}, "The option epochs is '20'; it must be a whole number."),

@@ -124,6 +124,7 @@ def draw_training(photos: PhotoSet, num_per_class: int, *, max_error: float = 0.
         AnswersProblem(
             classes=photos.classes,
             features=features,
+            feature_parts=photos.parts,
             labels=labels,
             groups=names,
             folds=folds,

@@ -15,6 +15,7 @@ from clownfish.evaluation.unknowns import (
     score_out_of_fold,
 )
 from clownfish.regression.rotation import rotate_features
+from clownfish.regression.scaling import fit_scaling
 
 
 def draw_scores(num_photos: int, seed: int, shift: tuple[float, float, float] = (0, 0, 0)) -> Scores:
@@ -49,20 +50,21 @@ def test_axes_are_the_principal_ones() -> None:
 
 def test_embedding_whitens_within_classes_and_keeps_the_norm() -> None:
     features, labels = draw_classes(40, 3)
-    fitted = fit_embedding(features, labels, 3)
+    scaling = fit_scaling(features, np.arange(120))
+    fitted = fit_embedding(features, np.arange(120), labels, 3, scaling=scaling)
     result = fitted.embedding.apply(features)
     assert result.shape == (120, 31)
     residuals = result[:, :-1] - fitted.class_means[labels]
     covariance = residuals.T @ residuals / 120
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.25
-    standardised = (features - features.mean(axis=0)) / features.std(axis=0)
-    np.testing.assert_allclose(result[:, -1], np.linalg.norm(standardised, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(result[:, -1], np.linalg.norm(scaling.apply(features), axis=1), rtol=1e-4)
 
 
 def test_few_photos_and_features_that_do_not_vary_are_no_error() -> None:
     features = np.zeros((4, 10), np.float32)
     features[:, 0] = [0, 1, 2, 3]
-    fitted = fit_embedding(features, np.array([0, 0, 1, 1]), 2)
+    scaling = fit_scaling(features, np.arange(4))
+    fitted = fit_embedding(features, np.arange(4), np.array([0, 0, 1, 1]), 2, scaling=scaling)
     assert np.isfinite(fitted.embedding.apply(features)).all()
     assert np.isfinite(fitted.class_means).all()
 
@@ -144,7 +146,6 @@ def test_auroc_is_that_of_sklearn() -> None:
 def make_problem(num_classes: int, num_per_class: int = 30) -> HiddenClassProblem:
     features, labels = draw_classes(num_per_class, num_classes)
     return HiddenClassProblem(
-        features=features,
         scores=rotate_features(features).scores,
         labels=labels,
         groups=np.arange(len(labels)),

@@ -39,13 +39,23 @@ def test_table_holds_every_class(say: SayConfusions, confusions: dict[str, Any],
     rows = read_table(Path("counts.csv"))
     assert list(rows[0]) == ["label", "counted", "corrected", "low", "high", "note"]
     assert [row["label"] for row in rows] == list(table.classes)
-    assert sum(int(row["counted"]) for row in rows) == table.num_photos == sum(1 for _ in digits.rglob("*.png"))
+    assert table.num_photos == sum(1 for _ in digits.rglob("*.png"))
+    assert sum(int(row["counted"]) for row in rows) == table.num_photos - table.num_unlike
     for row in rows[:9]:
         assert int(row["low"]) <= int(row["corrected"]) <= int(row["high"]) and row["note"] == ""
     assert [rows[9][name] for name in ("corrected", "low", "high")] == ["", "", ""]
     assert rows[9]["note"] == "only 3 groups of photos when the model was evaluated; 5 needed"
     with pytest.raises(OutputError, match=r"^counts.csv exists already. Give another name with --out\.$"):
         clownfish.count(say(confusions), digits, out="counts.csv", quiet=True)
+
+
+def test_photos_unlike_anything_seen_are_in_no_count(
+    say: SayConfusions, confusions: dict[str, Any], digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clownfish.prediction.batch.Answer.status", property(lambda _: "unlike anything seen"))
+    table = clownfish.count(say(confusions), digits, quiet=True)
+    assert table.num_unlike == table.num_photos > 0
+    assert table.counts.counted.sum() == 0
 
 
 def test_unusable_photos_are_counted_apart(say: SayConfusions, confusions: dict[str, Any], tmp_path: Path) -> None:

@@ -159,13 +159,20 @@ def compute_calibration_error(certainty: NDArray[np.float64], right: NDArray[np.
     Source:
         Kumar, Liang & Ma 2019, arXiv 1909.10155, definition 5.1.
     """
+    return float(_compute_calibration_errors(certainty, right[None])[0])
+
+
+def _compute_calibration_errors(certainty: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The same for several outcomes of the same photos: right of shape (num_outcomes, num_photos)."""
     order = np.argsort(certainty, kind="stable")
-    total = 0.0
-    for members in np.array_split(order, max(1, min(_NUM_BINS, len(order) // 2))):
-        share = float(right[members].mean())
-        noise = share * (1 - share) / max(len(members) - 1, 1)
-        total += len(members) * (float((certainty[members].mean() - share) ** 2) - noise)
-    return float(np.sqrt(max(total / len(order), 0.0)))
+    sizes = np.array([len(own) for own in np.array_split(order, max(1, min(_NUM_BINS, len(order) // 2)))])
+    starts = np.cumsum(sizes) - sizes
+    shares = np.add.reduceat(right[:, order], starts, axis=1, dtype=np.float64) / sizes
+    means = np.add.reduceat(certainty[order], starts) / sizes
+    noise = shares * (1 - shares) / np.maximum(sizes - 1, 1)
+    totals = (((means - shares) ** 2 - noise) * sizes).sum(axis=1)
+    errors: NDArray[np.float64] = np.sqrt(np.maximum(totals / len(order), 0.0))
+    return errors
 
 
 def describe_calibration_error(
@@ -188,7 +195,7 @@ def describe_calibration_error(
     certainty = probabilities.max(axis=1)
     numbers = np.unique(groups, return_inverse=True)[1]
     draws = np.random.default_rng(seed).random((_NUM_SIMULATIONS, int(numbers.max()) + 1))
-    simulated = [compute_calibration_error(certainty, draw[numbers] < certainty) for draw in draws]
+    simulated = _compute_calibration_errors(certainty, draws[:, numbers] < certainty)
     low, high = np.quantile(simulated, (0.0, 0.95))
     value = compute_calibration_error(certainty, probabilities.argmax(axis=1) == labels)
     return {"value": value, "expected": {"low": float(low), "high": float(high)}}

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.records import Embedding
+from clownfish.regression.scaling import Scaling
 
 NUM_AXES = 64
-_MAX_ROWS = 5000
+_MAX_ROWS = 4096
 """More photos do not change the axes, only the time they take."""
 _NUM_ITERATIONS = 5
 _NUM_SPARE = 8
@@ -25,33 +26,40 @@ class FittedEmbedding:
     """Shape (num_classes, num_axes)."""
 
 
-def fit_embedding(features: NDArray[np.float32], labels: NDArray[np.int64], num_classes: int) -> FittedEmbedding:
+def fit_embedding(
+    features: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    num_classes: int,
+    *,
+    scaling: Scaling,
+) -> FittedEmbedding:
     """Find the space: strongest principal axes of standardised features, made unit length, whitened within classes.
 
     Args:
-        features: of the training photos, shape (num_photos, num_features).
-        labels: shape (num_photos,); every class has a photo.
+        features: shape (num_photos, num_features).
+        rows: positions of the training photos.
+        labels: of the training photos, shape (len(rows),); every class has a photo.
         num_classes: number of classes.
+        scaling: of the features, fitted on the training photos.
 
     Returns:
         The embedding, of 64 axes or half as many as photos.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
-    varies = deviation > 1e-6 * (1 + np.abs(mean))
-    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
-    standardised = (features - mean.astype(np.float32)) * inverse.astype(np.float32)
-    num_axes = max(1, min(NUM_AXES, len(features) // 2, features.shape[1]))
-    axes = find_axes(standardised[:: -(-len(features) // _MAX_ROWS)], num_axes)
-    points = standardised @ axes
+    num_axes = max(1, min(NUM_AXES, len(rows) // 2, features.shape[1]))
+    axes = find_axes(scaling.apply(features[rows[:: -(-len(rows) // _MAX_ROWS)]]), num_axes)
+    points = np.empty((len(rows), num_axes), np.float32)
+    for start in range(0, len(rows), _MAX_ROWS):  # large sets must not be in memory twice
+        chunk = rows[start : start + _MAX_ROWS]
+        points[start : start + len(chunk)] = scaling.apply(features[chunk]) @ axes
     points /= np.linalg.norm(points, axis=1, keepdims=True) + np.float32(1e-6)
     means = np.stack([points[labels == number].mean(axis=0, dtype=np.float64) for number in range(num_classes)])
     covariance = shrink_covariance(points - means[labels])
     # with C = L L', the rows of points inv(L)' have the identity as covariance
     whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
     embedding = Embedding(
-        mean=mean.astype(np.float32),
-        inverse_deviation=inverse.astype(np.float32),
+        mean=scaling.mean,
+        inverse_deviation=scaling.inverse_deviation,
         axes=axes,
         whitening=whitening.astype(np.float32),
     )

@@ -13,6 +13,7 @@ from clownfish.evaluation.grouping import Groups, count_groups
 from clownfish.evaluation.intervals import estimate_share
 from clownfish.evaluation.unknowns import MIN_GROUPS, Scores, combine, fit_novelty_rule
 from clownfish.regression.logistic import Layers, fit_layers
+from clownfish.regression.scaling import Scaling
 
 MIN_CLASSES = 3
 """With one of two hidden, nothing is left to tell apart."""
@@ -27,10 +28,9 @@ _FEW_PHOTOS = 500
 class HiddenClassProblem:
     """The photos to try it on."""
 
-    features: NDArray[np.float32]
-    """Shape (num_photos, num_features), raw."""
     scores: NDArray[np.float32]
-    """The same in their principal axes, shape (num_photos, num_axes)."""
+    """Principal axes of the photos' scaled features, shape (num_photos, num_axes): detector and layer see nothing
+    else, which is many times faster and takes nothing from them but the weakest axes."""
     labels: NDArray[np.int64]
     """Shape (num_photos,)."""
     groups: Groups
@@ -100,7 +100,9 @@ def _audit(
         inside = problem.folds[known] == fold
         training = (problem.labels != hidden) & (problem.folds != fold)
         present, labels = np.unique(problem.labels[training], return_inverse=True)
-        fitted = fit_embedding(problem.features[training], labels, len(present))
+        own = np.flatnonzero(training)
+        centred = Scaling(problem.scores[own].mean(axis=0), np.ones(problem.scores.shape[1], np.float32))
+        fitted = fit_embedding(problem.scores, own, labels, len(present), scaling=centred)
         layer = Layers(weights=np.ascontiguousarray(layers.weights[:, [position]]), bias=layers.bias[[position]])
         known_scores[:, inside] = _score(problem, known[inside], layer, fitted)
         unknown_scores[position] = _score(problem, unknown, layer, fitted)
@@ -120,7 +122,7 @@ def _score(
 ) -> NDArray[np.float64]:
     logarithms = layer.predict_log_probabilities(problem.scores[rows])[0].astype(np.float64)
     probabilities = apply_temperature(np.exp(logarithms), problem.temperature)
-    return np.stack(compute_scores(probabilities, fitted.embedding.apply(problem.features[rows]), fitted.class_means))
+    return np.stack(compute_scores(probabilities, fitted.embedding.apply(problem.scores[rows]), fitted.class_means))
 
 
 def compute_auroc(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> float:

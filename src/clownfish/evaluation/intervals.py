@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MODEL_SPREAD = 1.25
+from clownfish.evaluation.light_statistics import find_student_quantile
+
+MODEL_SPREAD = 1.3
 """Factor on the variance of a cross-validated accuracy as an estimate of the shipped model's."""
 MIN_GROUPS = 20
 """With fewer groups in all, a range is all that can be said."""
@@ -124,11 +126,9 @@ def count_independent(right: NDArray[np.bool_], groups: NDArray[Any]) -> float:
 
 def find_quantile(groups: NDArray[Any]) -> float:
     """Find the 97.5 % quantile of Student's t for the effective number of groups less one."""
-    from scipy.stats import t
-
     sizes = np.unique(groups, return_counts=True)[1]
     num_effective = float(sizes.sum()) ** 2 / float(np.square(sizes).sum())
-    return float(t.ppf((1 + _LEVEL) / 2, max(num_effective - 1, 1.0)))
+    return find_student_quantile((1 + _LEVEL) / 2, max(num_effective - 1, 1.0))
 
 
 def compute_wilson_interval(share: float, num_trials: float, *, quantile: float) -> tuple[float, float]:

@@ -18,10 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.light_statistics import rank_values
 from clownfish.regression.logistic import predict_out_of_fold
 
 MIN_OTHERS = 3
 """Photos of its class that must lie outside a photo's fold; a class never seen in training says nothing."""
+_TINY = 1e-300
+_SHARPNESSES = (0.05, 20.0)
+_NUM_SHARPNESSES = 9
+_NUM_ROUNDS = 4
+_NUM_STEPS = 60
 _MIN_GAIN = 1.0
 """Gain in log-likelihood that slips must bring to be believed; about p = 0.08 (chi-square at the edge of its range)."""
 _LISTED_FROM = 0.35
@@ -111,7 +117,7 @@ def find_label_errors(
     votes = _vote(scores, labels, groups, num_classes)
     own = np.arange(len(labels)), labels
     margins, disagreement = _find_margins(logs, labels), _find_margins(votes, labels)
-    order = np.argsort(-(_rank(margins) + _rank(disagreement))[listed], kind="stable")
+    order = np.argsort(-(rank_values(margins) + rank_values(disagreement))[listed], kind="stable")
     rows = listed[order]
     others = logs.copy()
     others[own] = -np.inf
@@ -174,50 +180,55 @@ def run_self_test(
 def fit_slip_model(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> SlipModel:
     """Find the share of slips and the sharpness of largest likelihood.
 
+    The share is found by expectation maximisation for each of a grid of sharpnesses, which is then drawn closer.
+
     Args:
         logs: out-of-fold log-probabilities, shape (num_photos, num_classes).
         labels: shape (num_photos,).
 
     Returns:
         The model; with a share of 0 where slips do not explain the labels clearly better.
+
+    Source:
+        Dempster, Laird & Rubin 1977, J. R. Statist. Soc. B 39, for a mixture of two known parts.
     """
-    from scipy.optimize import minimize
-
-    def measure(parameters: NDArray[np.float64]) -> float:
-        right, wrong = _compute_joint(logs, labels, _squash(parameters[1]), _stretch(parameters[0]))
-        return -float(np.log(right + wrong + 1e-300).sum())
-
-    def measure_without(parameters: NDArray[np.float64]) -> float:
-        right, _ = _compute_joint(logs, labels, 0.0, _stretch(parameters[0]))
-        return -float(np.log(right + 1e-300).sum())
-
-    starts = [np.array([sharpness, share]) for sharpness in (0.0, 1.0) for share in (-3.0, -6.0)]
-    best = min((minimize(measure, start, method="Nelder-Mead") for start in starts), key=lambda fit: float(fit.fun))
-    without = min(float(minimize(measure_without, start[:1], method="Nelder-Mead").fun) for start in starts)
-    share, sharpness = _squash(best.x[1]), _stretch(best.x[0])
-    if without - float(best.fun) < _MIN_GAIN:
+    grid = np.geomspace(*_SHARPNESSES, _NUM_SHARPNESSES)
+    best_without = -np.inf
+    for _ in range(_NUM_ROUNDS):
+        own = np.stack([_predict_labels(logs, labels, sharpness) for sharpness in grid])
+        shares, likelihoods = _fit_shares(own, logs.shape[1])
+        best = int(likelihoods.argmax())
+        best_without = max(best_without, float(np.log(own + _TINY).sum(axis=1).max()))
+        share, sharpness, right = float(shares[best]), float(grid[best]), own[best]
+        nearest = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        grid = np.geomspace(*nearest, _NUM_SHARPNESSES)
+    if float(likelihoods[best]) - best_without < _MIN_GAIN:
         return SlipModel(share_wrong=0.0, sharpness=sharpness, probabilities=np.zeros(len(labels)))
-    right, wrong = _compute_joint(logs, labels, share, sharpness)
-    return SlipModel(share_wrong=share, sharpness=sharpness, probabilities=wrong / (right + wrong + 1e-300))
+    wrong = share * (1 - right) / (logs.shape[1] - 1)
+    return SlipModel(
+        share_wrong=share, sharpness=sharpness, probabilities=wrong / ((1 - share) * right + wrong + _TINY)
+    )
 
 
-def _compute_joint(
-    logs: NDArray[np.float64], labels: NDArray[np.int64], share: float, sharpness: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probability of each label, as a right one and as a slip."""
+def _predict_labels(logs: NDArray[np.float64], labels: NDArray[np.int64], sharpness: float) -> NDArray[np.float64]:
+    """Probability of each photo's label, of probabilities made sharper; shape (num_photos,)."""
     logits = sharpness * logs
-    logits = logits - logits.max(axis=1, keepdims=True)
-    own = np.exp(logits[np.arange(len(labels)), labels]) / np.exp(logits).sum(axis=1)
-    return (1 - share) * own, share * (1 - own) / (logs.shape[1] - 1)
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    own: NDArray[np.float64] = logits[np.arange(len(labels)), labels] / logits.sum(axis=1)
+    return own
 
 
-def _squash(value: float) -> float:
-    """Any number to a share of at most one half: more wrong labels than right ones cannot be told."""
-    return 0.5 / (1.0 + float(np.exp(-np.clip(value, -30, 30))))
-
-
-def _stretch(value: float) -> float:
-    return float(np.exp(np.clip(value, -3, 3)))
+def _fit_shares(own: NDArray[np.float64], num_classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of slips and log-likelihood for each row of label probabilities, shape (num_sharpnesses, num_photos)."""
+    slip = (1 - own) / (num_classes - 1)
+    shares = np.full(len(own), 0.05)
+    for _ in range(_NUM_STEPS):
+        wrong = shares[:, None] * slip
+        # more wrong labels than right ones cannot be told
+        shares = np.minimum((wrong / ((1 - shares[:, None]) * own + wrong + _TINY)).mean(axis=1), 0.5)
+    joint = (1 - shares[:, None]) * own + shares[:, None] * slip
+    return shares, np.log(joint + _TINY).sum(axis=1)
 
 
 def _find_judged(labels: NDArray[np.int64], folds: NDArray[np.int64], num_classes: int) -> NDArray[np.bool_]:
@@ -234,13 +245,6 @@ def _find_margins(values: NDArray[np.float64], labels: NDArray[np.int64]) -> NDA
     others[rows, labels] = -np.inf
     margins: NDArray[np.float64] = others.max(axis=1) - values[rows, labels]
     return margins
-
-
-def _rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.stats import rankdata
-
-    ranks: NDArray[np.float64] = rankdata(values)
-    return ranks
 
 
 def _vote(

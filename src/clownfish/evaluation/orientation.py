@@ -83,7 +83,7 @@ def find_upside_down(
     Returns:
         The verdict.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
     counts = np.bincount(labels, minlength=num_classes)
     judged = [int(number) for number in np.flatnonzero(counts >= MIN_PHOTOS)]
@@ -101,7 +101,7 @@ def find_upside_down(
         if len(left) < 2:
             break
         worst = min(left, key=lambda number: float(shares[number]))
-        chance = binomtest(round(shares[worst] * counts[worst]), int(counts[worst]), 0.5, alternative="less").pvalue
+        chance = float(bdtr(round(shares[worst] * counts[worst]), int(counts[worst]), 0.5))
         if shares[worst] > _MAX_SHARE or chance >= _SIGNIFICANCE / len(judged) or 2 * len(wrong_way) + 1 > len(judged):
             break
         wrong_way.append(worst)

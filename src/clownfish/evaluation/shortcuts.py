@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.light_statistics import rank_values
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import rotate_features
 
@@ -86,12 +87,10 @@ def encode_numbers(values: NDArray[np.float64]) -> NDArray[np.float32]:
     Returns:
         Shape (num_photos, num_columns).
     """
-    from scipy.stats import rankdata
-
     columns = []
     for column in values.T:
         edges = np.unique(np.quantile(column, np.linspace(0, 1, _NUM_BINS + 1)[1:-1]))
-        columns.append(3 * rankdata(column)[:, None] / len(column))
+        columns.append(3 * rank_values(column)[:, None] / len(column))
         columns.append(np.eye(len(edges) + 1)[np.searchsorted(edges, column)])
     return np.concatenate(columns, axis=1).astype(np.float32)
 
@@ -195,15 +194,13 @@ def _measure_areas(
     odds: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Area under the ROC curve of each class, and its lower 95 % limit."""
-    from scipy.stats import rankdata
-
     areas, limits = np.full(num_classes, np.nan), np.full(num_classes, np.nan)
     for number in range(num_classes):
         own = labels == number
         num_own, num_others = len(np.unique(groups[own])), len(np.unique(groups[~own]))
         if min(num_own, num_others) < MIN_GROUPS:
             continue
-        ranks = rankdata(odds[:, number])[own]
+        ranks = rank_values(odds[:, number])[own]
         area = (ranks.sum() - own.sum() * (own.sum() + 1) / 2) / (own.sum() * (~own).sum())
         areas[number] = area
         smooth = float(np.clip(area, 0.25 / num_own, 1 - 0.25 / num_own))  # else nothing would be uncertain at 1

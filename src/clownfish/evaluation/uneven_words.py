@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.light_statistics import measure_excess
+
 _SIGNIFICANCE = 0.01
 MIN_DIFFERENCE = 0.3
 """Of the shares of photos with the word, inside and outside the class."""
@@ -53,8 +55,6 @@ def find_uneven_words(
     Returns:
         What was found, largest difference first.
     """
-    from scipy.stats import fisher_exact
-
     array = np.array(words, str)
     names, counts = np.unique(array[array != ""], return_counts=True)
     names = names[np.argsort(-counts, kind="stable")][:_MAX_WORDS]
@@ -72,7 +72,7 @@ def find_uneven_words(
                 [_count(groups[own & has]), _count(groups[own & ~has])],
                 [_count(groups[~own & has]), _count(groups[~own & ~has])],
             ]
-            p_value = min(1.0, float(fisher_exact(table).pvalue) * len(names) * num_classes)
+            p_value = min(1.0, measure_excess(table) * len(names) * num_classes)
             if p_value < _SIGNIFICANCE:
                 rows = np.flatnonzero(own & has)[:3]
                 found.append(

@@ -1,5 +1,6 @@
 """Fit the rule that says "unlike anything seen", so that it rejects a promised share of known photos."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from clownfish.answers.novelty import NoveltyRule, SurpriseTable, compute_scores
 from clownfish.evaluation.embedding import fit_embedding
 from clownfish.evaluation.grouping import Groups, count_groups, find_conformal_limit, weigh_by_group
+from clownfish.regression.scaling import fit_scaling
 
 REJECTED_SHARE = 0.05
 """Share of photos of known things that may be called unlike anything seen."""
@@ -41,6 +43,8 @@ def score_out_of_fold(
     labels: NDArray[np.int64],
     folds: NDArray[np.int64],
     probabilities: NDArray[np.float64],
+    *,
+    parts: Sequence[int] | None = None,
 ) -> Scores:
     """Score every photo by an embedding that was fitted without its fold.
 
@@ -49,6 +53,7 @@ def score_out_of_fold(
         labels: shape (num_photos,).
         folds: shape (num_photos,); a group lies in one fold.
         probabilities: calibrated, out-of-fold, shape (num_photos, num_classes).
+        parts: number of features in each part of the vector.
 
     Returns:
         The scores.
@@ -57,7 +62,10 @@ def score_out_of_fold(
     for fold in np.unique(folds):
         inside = folds == fold
         present, own_labels = np.unique(labels[~inside], return_inverse=True)
-        fitted = fit_embedding(features[~inside], own_labels, len(present))
+        rows = np.flatnonzero(~inside)
+        fitted = fit_embedding(
+            features, rows, own_labels, len(present), scaling=fit_scaling(features, rows, parts=parts)
+        )
         embeddings = fitted.embedding.apply(features[inside])
         result[:, inside] = compute_scores(probabilities[inside], embeddings, fitted.class_means)
     return Scores(near=result[0], distance=result[1], norm=result[2])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 Pictures = NDArray[np.float32]
 """Shape (num_pairs, side, side)."""
@@ -182,5 +181,7 @@ def _correlate_detail(
 
 
 def _blur(pictures: NDArray[np.uint8] | Pictures, radius: float) -> Pictures:
+    from scipy.ndimage import gaussian_filter  # slow to import, and not needed to predict or to ask for help
+
     blurred: Pictures = gaussian_filter(pictures.astype(np.float32), (0, radius, radius), mode="nearest", truncate=2.5)
     return blurred

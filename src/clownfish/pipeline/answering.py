@@ -29,6 +29,7 @@ from clownfish.evaluation.unknowns import (
     score_out_of_fold,
 )
 from clownfish.records import Embedding, Head
+from clownfish.regression.scaling import fit_scaling
 
 _METHOD = "lowest certainty with (max(wrong, expected) + 1) / (answered + 1) <= max_error; groups, out-of-fold"
 
@@ -40,6 +41,8 @@ class AnswersProblem:
     classes: tuple[str, ...]
     features: NDArray[np.float32]
     """Shape (num_photos, num_features), raw."""
+    feature_parts: tuple[int, ...] | None
+    """Number of features in each part of the vector; None for one part."""
     labels: NDArray[np.int64]
     """Shape (num_photos,)."""
     groups: NDArray[np.str_]
@@ -101,8 +104,10 @@ def fit_answers(problem: AnswersProblem) -> Answers:
     sets = fit_set_thresholds(softened[chosen], problem.labels[chosen], problem.groups[chosen])
     head = _fold_in(problem.head, temperature)
     probabilities = head.predict_rows(problem.features, np.arange(len(problem.labels)))
-    training = problem.parts == "train"
-    fitted = fit_embedding(problem.features[training], problem.labels[training], len(problem.classes))
+    training = np.flatnonzero(problem.parts == "train")
+    scaling = fit_scaling(problem.features, training, parts=problem.feature_parts)
+    labels = problem.labels[training]
+    fitted = fit_embedding(problem.features, training, labels, len(problem.classes), scaling=scaling)
     novelty, of_folder = _fit_novelty(problem, softened, fitted, head)
     rules = AnswerRules(max_error=problem.max_error, curve=curve, set_thresholds=sets.thresholds, novelty=novelty)
     embeddings = fitted.embedding.apply(problem.features)
@@ -145,7 +150,9 @@ def _fit_novelty(
     problem: AnswersProblem, softened: NDArray[np.float64], fitted: FittedEmbedding, head: Head
 ) -> tuple[NoveltyRule, dict[str, Any] | None]:
     chosen = problem.parts != "test"
-    scores = score_out_of_fold(problem.features, problem.labels, problem.folds, softened).pick(chosen)
+    scores = score_out_of_fold(
+        problem.features, problem.labels, problem.folds, softened, parts=problem.feature_parts
+    ).pick(chosen)
     groups = problem.groups[chosen]
     if len(problem.unknown_groups) == 0:
         return fit_novelty_rule(scores, groups, fitted.class_means), None

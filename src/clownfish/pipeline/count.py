@@ -31,6 +31,9 @@ class CountTable:
     """All that were found."""
     num_unusable: int
     """Photos that cannot be read; they are in no count."""
+    num_unlike: int
+    """Photos unlike anything that the model was trained on; they are in no count. Answers that the model is unsure of
+    are counted, since the correction knows how often they are wrong."""
     unusable: tuple[str, ...] = field(repr=False)
     """The first few of them, with the reason."""
 
@@ -83,12 +86,14 @@ def count_photos(
         raise PhotosError([f"There is no photo in {place}. Give a photo, a folder that holds some, or a CSV."])
     answers: Counter[int] = Counter()
     unusable: list[str] = []
-    num_photos = 0
+    num_photos = num_unlike = 0
     with (progress or NoProgress()).show_stage("Classifying", None) as advance:
         for answer in predict_photos(classifier, chain([first], photos)):
             num_photos += 1
             if answer.probabilities is None:
                 unusable.append(f"{answer.photo.file}: {answer.note}")
+            elif answer.status == "unlike anything seen":
+                num_unlike += 1
             else:
                 answers[int(answer.probabilities.argmax())] += 1
             advance()
@@ -98,6 +103,7 @@ def count_photos(
         counts=estimate_counts(confusions, num_groups, counted),
         num_photos=num_photos,
         num_unusable=len(unusable),
+        num_unlike=num_unlike,
         unusable=tuple(unusable[:5]),
     )
     if out is not None:
@@ -109,7 +115,8 @@ def describe_counts(table: CountTable) -> Sequence[str]:
     """Tell the counts in lines for the screen, most photos first."""
     width = max(len("class"), *(len(label) for label in table.classes))
     lines = [
-        f"Photos {table.num_photos} = counted {table.num_photos - table.num_unusable} + unusable {table.num_unusable}",
+        f"Photos {table.num_photos} = counted {int(table.counts.counted.sum())} + unlike anything seen"
+        f" {table.num_unlike} + unusable {table.num_unusable}",
         *(f"  {text}" for text in table.unusable),
         "",
         f"{'class':<{width}}  answers  probably  95 % interval",

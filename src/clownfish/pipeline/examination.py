@@ -144,7 +144,6 @@ def _hide_classes(evidence: Evidence) -> Examination:
     if evidence.fast:
         return Examination()
     problem = HiddenClassProblem(
-        features=evidence.features,
         scores=evidence.rotation.scores,
         labels=evidence.labels,
         groups=evidence.groups,

@@ -110,6 +110,7 @@ def _pose_answers(
     return AnswersProblem(
         classes=catalog.classes,
         features=material.features,
+        feature_parts=material.backbone.parts,
         labels=catalog.labels,
         groups=np.array(catalog.groups),
         folds=validated.folds,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from clownfish.regression.scaling import Scaling, fit_scaling
 
 _RELATIVE_TINY = 1e-6
+_CHUNK_ROWS = 2048
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,18 +54,28 @@ def rotate_features(
         The rotation with the photos' scores.
     """
     scaling = fit_scaling(features, np.arange(len(features)), parts=parts)
-    standardised = scaling.apply(features)
-    axes = _find_axes(standardised, max_axes)
-    return Rotation(scores=standardised @ axes, scaling=scaling, axes=axes)
+    axes = _find_axes(features, scaling, max_axes)
+    scores = np.empty((len(features), axes.shape[1]), np.float32)
+    for start in range(0, len(features), _CHUNK_ROWS):  # large sets must not be in memory twice
+        chunk = slice(start, start + _CHUNK_ROWS)
+        scores[chunk] = scaling.apply(features[chunk]) @ axes
+    return Rotation(scores=scores, scaling=scaling, axes=axes)
 
 
-def _find_axes(standardised: NDArray[np.float32], max_axes: int | None) -> NDArray[np.float32]:
+def _find_axes(features: NDArray[np.float32], scaling: Scaling, max_axes: int | None) -> NDArray[np.float32]:
     """Eigenvectors of the covariance, by way of the smaller of the two Gram matrices."""
     from scipy.linalg import eigh
 
-    num_photos, num_features = standardised.shape
+    num_photos, num_features = features.shape
     by_photos = num_photos < num_features
-    gram = standardised @ standardised.T if by_photos else standardised.T @ standardised
+    if by_photos:
+        standardised = scaling.apply(features)
+        gram = standardised @ standardised.T
+    else:
+        gram = np.zeros((num_features, num_features), np.float32)
+        for start in range(0, num_photos, _CHUNK_ROWS):
+            chunk = scaling.apply(features[start : start + _CHUNK_ROWS])
+            gram += chunk.T @ chunk
     size = len(gram)
     wanted = size if max_axes is None else min(max_axes, size)
     values, vectors = eigh(gram, subset_by_index=(size - wanted, size - 1), driver="evr", check_finite=False)
