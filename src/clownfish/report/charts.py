@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clownfish.report.confusion import Confusion
+from clownfish.report.confusion import SHADE_POWER
 from clownfish.report.figure import INK, ORANGE, PAPER, RED, RULE, SEA, SOFT, draw_svg
-from clownfish.report.wording import format_range, format_share, is_number
+from clownfish.report.wording import format_loss, format_range, format_share, is_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,7 +94,6 @@ def _draw_mark(axes: "Axes", row: int, mark: Mark) -> None:
         ends = [100 * mark.low, 100 * mark.high]
         axes.plot(ends, [row, row], color=SEA, alpha=0.4, linewidth=10, solid_capstyle="butt")
     if mark.value is not None:
-        colours = {"markerfacecolor": PAPER if mark.is_claim else SEA, "markeredgecolor": RED if mark.is_claim else SEA}
         axes.plot(
             100 * mark.value,
             row,
@@ -102,7 +101,8 @@ def _draw_mark(axes: "Axes", row: int, mark: Mark) -> None:
             markersize=8,
             markeredgewidth=2,
             clip_on=False,
-            **colours,
+            markerfacecolor=PAPER if mark.is_claim else SEA,
+            markeredgecolor=RED if mark.is_claim else SEA,
         )
 
 
@@ -112,7 +112,6 @@ def draw_curves(
     lines: Sequence[Line],
     *,
     best_epoch: int,
-    write: Callable[[float], str],
     as_percent: bool,
     reach: Sequence[float],
     gap: bool = False,
@@ -124,7 +123,6 @@ def draw_curves(
         epochs: numbers of the epochs, rising.
         lines: values, one an epoch.
         best_epoch: the epoch to mark.
-        write: turns a value into text.
         as_percent: write the vertical axis in per cent.
         reach: values that the vertical axis encloses in any case.
         gap: mark the distance of the lines at the best epoch.
@@ -139,25 +137,27 @@ def draw_curves(
     values = [factor * value for value in [*reach, *(value for line in lines for value in _known_values(line))]]
 
     def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
         for line in lines:
             heights = [factor * value if is_number(value) else np.nan for value in _fill(line.values)]
             marker = "o" if len(epochs) <= _MAX_DOTS else ""
             axes.plot(epochs, heights, _DASHES[line.name], color=_COLOURS[line.name], marker=marker)
         if best_epoch in epochs:
             axes.axvline(best_epoch, color=SOFT, linewidth=1, zorder=1)
-            side = "right" if 2 * best_epoch > epochs[0] + epochs[-1] else "left"
-            axes.set_title(f"epoch {best_epoch}, kept", loc=side, fontsize=10, color=SOFT, fontweight="normal")
+            _write_above(axes, f"epoch {best_epoch}, kept", SOFT, is_right=2 * best_epoch > epochs[0] + epochs[-1])
             if gap:
                 _draw_gap(axes, best_epoch - epochs[0], best_epoch, lines, factor)
         _name_lines(axes, epochs[-1], [(line.name, factor * _known_values(line)[-1]) for line in lines], values)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.03)
         low, high = min(values), max(values)
         axes.set_ylim(low if low == 0 else low - 0.06 * (high - low), high + 0.06 * (high - low))
         if as_percent:
-            axes.yaxis.set_major_formatter(lambda tick, _: f"{tick:g}\u00a0%" if tick <= 100 else "")
+            axes.yaxis.set_major_formatter(_write_percent)
 
+    write = format_share if as_percent else format_loss
     described = f"From epoch {epochs[0]} to {epochs[-1]}. " + " ".join(_describe(line, write) for line in lines)
     return draw_svg(name, f"{name.capitalize()} per epoch", described, draw)
 
@@ -185,36 +185,34 @@ def _name_lines(axes: "Axes", last: int, ends: Sequence[tuple[str, float]], valu
         text.set_in_layout(True)
 
 
-def draw_matrix(name: str, confusion: Confusion) -> str:
+def draw_matrix(name: str, matrix: Sequence[Sequence[int]]) -> str:
     """Draw a confusion matrix of many classes as a picture without labels; classes are numbered from 1.
 
     Args:
         name: unique on the page.
-        confusion: the matrix.
+        matrix: counts, a row a true class, a column a predicted class.
 
     Returns:
         An SVG element.
     """
-    num_classes = len(confusion.classes)
-    cells = [
-        (row, column, cell) for row, line in enumerate(confusion.rows) for column, cell in enumerate(line) if cell.count
-    ]
-
-    right = sum(cell.count for _, _, cell in cells if cell.is_right)
-    if len(cells) > _MAX_CELLS:  # a file of many megabytes shows no more
-        cells = sorted(cells, key=lambda found: (not found[2].is_right, -found[2].count))[:_MAX_CELLS]
+    counts = np.array(matrix, np.int64)
+    num_classes = len(counts)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # such small cells need some colour to be seen at all, above all on a dark page
+    shades = np.where(counts > 0, np.round(0.3 + 0.7 * shares**SHADE_POWER, 1), 0.0)
+    is_right = np.eye(num_classes, dtype=np.bool_)
+    wrong = np.where(is_right, 0, counts)
+    if np.count_nonzero(wrong) > _MAX_CELLS:  # a file of many megabytes shows no more
+        shades[(wrong > 0) & (wrong < np.sort(wrong, axis=None)[-_MAX_CELLS])] = 0.0
 
     def draw(axes: "Axes") -> None:
         from matplotlib.collections import PolyCollection
 
-        for is_right, colour in ((True, SEA), (False, RED)):
-            own = [cell for cell in cells if cell[2].is_right == is_right]
-            squares = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for y, x, _ in own]
-            # such small cells need some colour to be seen at all, above all on a dark page
-            shades = [round(0.3 + 0.7 * cell.shade, 1) for _, _, cell in own]
-            for shade in sorted(set(shades)):
-                drawn = [square for square, own_shade in zip(squares, shades, strict=True) if own_shade == shade]
-                axes.add_collection(PolyCollection(drawn, facecolors=colour, alpha=shade, linewidths=0))
+        for kind, colour in ((is_right, SEA), (~is_right, RED)):
+            for shade in np.unique(shades[kind & (shades > 0)]):
+                cells = np.argwhere(kind & (shades == shade))
+                squares = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for y, x in cells.tolist()]
+                axes.add_collection(PolyCollection(squares, facecolors=colour, alpha=float(shade), linewidths=0))
         axes.set(xlim=(0, num_classes), ylim=(num_classes, 0), aspect="equal")
         step = 10 if num_classes <= 150 else 50
         numbers = [1, *range(step, num_classes + 1, step)]
@@ -225,7 +223,7 @@ def draw_matrix(name: str, confusion: Confusion) -> str:
 
     described = (
         f"{num_classes} classes; rows are the true class, columns the predicted one. "
-        f"{right} of {confusion.num_photos} photos lie on the diagonal, where both agree."
+        f"{counts.trace()} of {counts.sum()} photos lie on the diagonal, where both agree."
     )
     return draw_svg(name, "Confusion matrix", described, draw, width=560, height=560)
 
@@ -239,12 +237,13 @@ def draw_reliability(bins: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         An SVG element.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtrik
 
     certainties = np.array([row["certainty"] for row in bins])
     shares = np.array([row["right"] for row in bins])
     groups = np.array([row["num_groups"] for row in bins])
-    low, high = (100 * binom.ppf(tail, groups, certainties) / groups for tail in (0.025, 0.975))
+    # quantiles of the binomial distribution; bdtrik knows none where zero is already more than the tail
+    low, high = (100 * np.nan_to_num(np.ceil(bdtrik(tail, groups, certainties))) / groups for tail in (0.025, 0.975))
 
     def draw(axes: "Axes") -> None:
         axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
@@ -293,13 +292,7 @@ def draw_answering(curve: Sequence[Mapping[str, Any]], answered: float | None, m
         )
         if answered is not None:
             axes.axvline(100 * answered, color=ORANGE, linewidth=1.5)
-            axes.set_title(
-                f"in use: {format_share(answered)} answered",
-                loc="right" if answered > 0.5 else "left",
-                fontsize=10,
-                color=ORANGE,
-                fontweight="normal",
-            )
+            _write_above(axes, f"in use: {format_share(answered)} answered", ORANGE, is_right=answered > 0.5)
         lowest = min([*right, 100 * (1 - max_error)])
         axes.set(xlim=(0, 101), ylim=(lowest - 0.1 * (100.5 - lowest), 100.5))
         axes.set(xlabel="photos answered, the most certain first", ylabel="right among them")
@@ -334,7 +327,7 @@ def draw_learning_curve(needs: Mapping[str, Any]) -> str:
                 axes, [row["num_photos"] for row in forecasts], [row["accuracy"] for row in forecasts], ORANGE, "--"
             )
             axes.axvline(needs["num_photos"], color=SOFT, linewidth=1, zorder=1)
-            axes.set_title("now | forecast", loc="right", fontsize=10, color=SOFT, fontweight="normal")
+            _write_above(axes, "now | forecast", SOFT, is_right=True)
         ends = [sizes[0], needs["num_photos"], *(row["num_photos"] for row in forecasts[-1:])]
         ticks = sorted({round(end) for end in [*ends, *(sizes[len(sizes) // 2 : len(sizes) // 2 + 1])]})
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -361,7 +354,11 @@ def _draw_band(
     axes.plot(places, [100 * row["value"] for row in rows], style, marker="o", color=colour)
 
 
-def _write_percent(tick: float, _: int) -> str:
+def _write_above(axes: "Axes", text: str, colour: str, *, is_right: bool) -> None:
+    axes.set_title(text, loc="right" if is_right else "left", fontsize=10, color=colour, fontweight="normal")
+
+
+def _write_percent(tick: float, _: float) -> str:
     return f"{tick:g}\u00a0%" if 0 <= tick <= 100 else ""
 
 

@@ -7,6 +7,8 @@ MAX_CLASSES_WITH_SHARES = 12
 """Up to so many classes a cell has room for the count and the share."""
 MAX_CLASSES_AS_TABLE = 40
 """Up to so many classes the matrix is a table; beyond, it is a small picture."""
+SHADE_POWER = 0.6
+"""Of the share that a cell is coloured by: below 1, so that a single mistake among many photos can still be seen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,8 +134,7 @@ def find_mutual_pairs(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -
 
 def _make_cell(count: int, num_photos: int, *, is_right: bool) -> Cell:
     share = count / num_photos if num_photos else 0.0
-    # a power below 1, so that a single mistake among many photos can still be seen
-    return Cell(count=count, share=share, is_right=is_right, shade=round(share**0.6, 3))
+    return Cell(count=count, share=share, is_right=is_right, shade=round(share**SHADE_POWER, 3))
 
 
 def _find_pairs(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> Iterator[Pair]:

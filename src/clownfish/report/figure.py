@@ -1,8 +1,9 @@
 """From a drawing by Matplotlib to an SVG element that lives in the page.
 
-Matplotlib writes a file of its own with fixed colours; the page wants an element that follows its style sheet (dark mode
-too), whose identifiers are its own, and that has a title and a description for those who cannot see it. So a chart is
-drawn in stand-in colours that are replaced by the style sheet's, text stays text, and everything else is cut away.
+Matplotlib writes a file of its own with fixed colours; the page wants an element that follows its style sheet (in dark
+mode too), whose identifiers are its own, and that has a title and a description for those who cannot see it. So a
+chart is drawn in stand-in colours that are replaced by the style sheet's, text stays text, and everything else is cut
+away.
 """
 
 import io

@@ -162,7 +162,10 @@ def _list_orientation(shortcuts: Mapping[str, Any]) -> list[Finding]:
                     name="flipped copies",
                     question="Turned copies.",
                     mood="look",
-                    sentence=f"{row['num_pairs']:,} pairs of photos of {row['label']} are one picture, turned or upside down.",
+                    sentence=(
+                        f"{row['num_pairs']:,} pairs of photos of {row['label']} are one picture, turned or upside"
+                        " down."
+                    ),
                     advice="Keep one of each pair.",
                     files=tuple(file for pair in row["examples"][:3] for file in pair),
                 )

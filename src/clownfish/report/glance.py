@@ -82,7 +82,7 @@ def _tell_needs(metrics: Mapping[str, Any], verdicts: Mapping[str, Finding]) -> 
         advice = "Train once without it." if "--fast" in verdict.sentence else verdict.advice
         return Finding(name="more", question=question, mood=verdict.mood, sentence=verdict.sentence, advice=advice)
     helps = next((row["holds"] for row in metrics.get("verdicts") or [] if row["name"] == "data_limited"), None)
-    lead = {True: "", False: "More of the same kind will hardly help: "}.get(helps, "That is not certain: ")
+    lead = "" if helps else "That is not certain: " if helps is None else "More of the same kind will hardly help: "
     more = twice["num_photos"] - needs["num_photos"]
     now = needs["forecasts"][0]["accuracy"]["value"]
     sentence = (

@@ -121,8 +121,8 @@ def _write_basis(part: Mapping[str, Any], noun: str, *, is_cross: bool) -> str:
 def _write_kind(noun: str, *, is_new_group: bool) -> str:
     if is_new_group:
         return (
-            f"New photos of {add_article(noun)} that is not among these, taken in the same way. Nothing is promised for other"
-            " places, seasons or cameras, nor for species that are not among the classes."
+            f"New photos of {add_article(noun)} that is not among these, taken in the same way. Nothing is promised for"
+            " other places, seasons or cameras, nor for species that are not among the classes."
         )
     return (
         "New photos taken like these: the same places, seasons and cameras, and only the classes below. Nothing is"
@@ -138,12 +138,13 @@ def _write_claim(cross: Mapping[str, Any], noun: str) -> tuple[str, bool]:
     if leak["low"] > 0 and leak["value"] >= _SMALLEST_POINTS:
         points = format_points(round(leak["value"], 2))
         return (
-            f"A random split would have claimed {claimed}, {points} too much: it puts photos of one {noun} on both sides,"
-            " so that the classifier is tested on what it has learned by heart.",
+            f"A random split would have claimed {claimed}, {points} too much: it puts photos of one {noun} on both"
+            " sides, so that the classifier is tested on what it has learned by heart.",
             True,
         )
     return (
-        f"A random split, which tears {add_article(noun)} apart, would have claimed {claimed}: no clear difference here.",
+        f"A random split, which tears {add_article(noun)} apart, would have claimed {claimed}: no clear difference"
+        " here.",
         False,
     )
 

@@ -2,21 +2,12 @@
 
 import base64
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from clownfish.report.charts import (
-    Line,
-    draw_accuracies,
-    draw_answering,
-    draw_curves,
-    draw_learning_curve,
-    draw_matrix,
-    draw_reliability,
-)
 from clownfish.report.confusion import (
     MAX_CLASSES_AS_TABLE,
     MAX_CLASSES_WITH_SHARES,
@@ -25,9 +16,10 @@ from clownfish.report.confusion import (
     prepare_confusion,
 )
 from clownfish.report.content import ReportContent
+from clownfish.report.drawing import draw_chart, list_charts
 from clownfish.report.findings import list_shortcuts, list_verdicts
 from clownfish.report.glance import list_answers
-from clownfish.report.headline import Headline, make_headline, name_group
+from clownfish.report.headline import make_headline, name_group
 from clownfish.report.methods import write_methods
 from clownfish.report.names import find_binomials, write_binomial
 from clownfish.report.next_steps import choose_next_steps
@@ -79,16 +71,19 @@ _SECTIONS = (
 _MAX_UNUSABLE = 500
 
 
-def render_report(content: ReportContent) -> str:
+def render_report(content: ReportContent, charts: Mapping[str, str] | None = None) -> str:
     """Write the report.
 
     Args:
         content: everything it says.
+        charts: SVG elements that were drawn before, by name; None to draw those of `list_charts` now.
 
     Returns:
         A whole HTML document without references to anything outside itself; encode it as UTF-8.
     """
-    return clean_text(load_template().render(_collect_values(content)))
+    if charts is None:
+        charts = {name: draw_chart(request) for name, request in list_charts(content).items()}
+    return clean_text(load_template().render(_collect_values(content, charts)))
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +133,7 @@ class _Numbering:
         return self._last[kind]
 
 
-def _collect_values(content: ReportContent) -> dict[str, Any]:
+def _collect_values(content: ReportContent, charts: Mapping[str, str]) -> dict[str, Any]:
     """Everything that the template refers to."""
     metrics = content.metrics
     parts = {name: metrics.get(name) or _NO_PART for name in _PARTS}
@@ -160,7 +155,7 @@ def _collect_values(content: ReportContent) -> dict[str, Any]:
         "verdicts": list_verdicts(metrics),
         "notes": _list_notes(content),
         "shortcuts": list_shortcuts(metrics),
-        "charts": _draw_charts(content, headline),
+        "charts": defaultdict(str, {name: _mark_safe(chart) for name, chart in charts.items() if chart}),
         "num_usable": sum(metrics["num_photos"][part] for part in ("train", "validation", "test")),
         "held_out_noun": _name_held_out(parts),
         "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(parts["test"])),
@@ -190,8 +185,8 @@ def _collect_classes(content: ReportContent, parts: Mapping[str, Mapping[str, An
             (pair.first, pair.second): pair for pair in find_mutual_pairs(metrics["classes"], matrix or [])
         },
         "confusions": {
-            "cross_validated": _describe_confusion("cross-validated", content, matrix),
-            "test": _describe_confusion("test", content, metrics["confusion_matrix"]),
+            "cross_validated": _describe_confusion(content, matrix),
+            "test": _describe_confusion(content, metrics["confusion_matrix"]),
         },
     }
 
@@ -239,75 +234,13 @@ def _name_held_out(parts: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{' and '.join(names)} photo"
 
 
-def _draw_charts(content: ReportContent, headline: Headline | None) -> dict[str, Any]:
-    """Every chart but the matrices; None for what was not measured."""
-    metrics = content.metrics
-    charts: dict[str, Any] = dict.fromkeys(("wide", "narrow", "reliability", "answering", "learning"))
-    if headline is not None:
-        chance = metrics["chance"]["accuracy"]
-        charts["wide"] = draw_accuracies(headline.marks, chance)
-        # where there is no room, text must not shrink with the rest
-        charts["narrow"] = draw_accuracies(headline.marks, chance, key="accuracies-narrow", width=330)
-    bins = (metrics.get("calibration") or {}).get("bins")
-    if bins:
-        charts["reliability"] = draw_reliability(bins)
-    answering = metrics.get("answering") or {}
-    if answering.get("curve"):
-        answered = answering["out_of_fold"]["answered"]["value"] if answering["threshold"] is not None else None
-        charts["answering"] = draw_answering(answering["curve"], answered, answering["max_error"])
-    if metrics.get("learning_curve"):
-        charts["learning"] = draw_learning_curve(metrics["learning_curve"])
-    return {
-        **{name: _mark_safe(chart) if chart else None for name, chart in charts.items()},
-        "history": _draw_history(content),
-    }
-
-
-def _draw_history(content: ReportContent) -> list[tuple[str, Any]]:
-    """The learning curves with their titles: loss, then accuracy; none without epochs."""
-    history = content.history
-    if not history:
-        return []
-    epochs = [row.epoch for row in history]
-    loss = draw_curves(
-        "loss",
-        epochs,
-        [
-            Line(name="training", values=[row.train_loss for row in history]),
-            Line(name="validation", values=[row.validation_loss for row in history]),
-        ],
-        best_epoch=content.best_epoch,
-        write=format_loss,
-        as_percent=False,
-        reach=[0.0],
-    )
-    accuracy = draw_curves(
-        "accuracy",
-        epochs,
-        [
-            Line(name="training", values=[row.train_accuracy for row in history]),
-            Line(name="validation", values=[row.validation_accuracy for row in history]),
-        ],
-        best_epoch=content.best_epoch,
-        write=format_share,
-        as_percent=True,
-        reach=[0.9, 1.0],
-        gap=True,
-    )
-    titled = [("Loss (cross-entropy)", loss), ("Accuracy", accuracy)]
-    return [(title, _mark_safe(chart)) for title, chart in titled if chart]
-
-
-def _describe_confusion(
-    name: str, content: ReportContent, matrix: Sequence[Sequence[int]] | None
-) -> dict[str, Any] | None:
+def _describe_confusion(content: ReportContent, matrix: Sequence[Sequence[int]] | None) -> dict[str, Any] | None:
     confusion = prepare_confusion(content.metrics["classes"], matrix)
     if confusion is None:
         return None
     style = _choose_style(confusion)
-    chart = _mark_safe(draw_matrix(f"{name}-matrix", confusion)) if style == "picture" else None
     num_pairs = 20 if style == "picture" else 5
-    return {"confusion": confusion, "style": style, "chart": chart, "pairs": confusion.pairs[:num_pairs]}
+    return {"confusion": confusion, "style": style, "pairs": confusion.pairs[:num_pairs]}
 
 
 def _choose_style(confusion: Confusion) -> str:

@@ -8,18 +8,18 @@ from clownfish.report.headline import name_group
 from clownfish.report.wording import format_range, format_share, is_number
 
 _REFERENCES = {
-    "efficientnet": "Tan, M. & Le, Q. V. (2019) EfficientNet: rethinking model scaling for convolutional neural networks."
-    " Proceedings of Machine Learning Research 97, 6105–6114.",
-    "imagenet": "Deng, J., Dong, W., Socher, R., Li, L.-J., Li, K. & Fei-Fei, L. (2009) ImageNet: a large-scale"
-    " hierarchical image database. IEEE Conference on Computer Vision and Pattern Recognition, 248–255.",
-    "groups": "Roberts, D. R. et al. (2017) Cross-validation strategies for data with temporal, spatial, hierarchical, or"
-    " phylogenetic structure. Ecography 40, 913–929.",
-    "interval": "Wilson, E. B. (1927) Probable inference, the law of succession, and statistical inference. Journal of the"
-    " American Statistical Association 22, 209–212.",
+    "efficientnet": "Tan, M. & Le, Q. V. (2019) EfficientNet: rethinking model scaling for convolutional neural"
+    " networks. Proceedings of Machine Learning Research 97, 6105–6114.",
+    "imagenet": "Deng, J., Dong, W., Socher, R., Li, L.-J., Li, K. & Fei-Fei, L. (2009) ImageNet: a"
+    " large-scale hierarchical image database. IEEE Conference on Computer Vision and Pattern Recognition, 248–255.",
+    "groups": "Roberts, D. R. et al. (2017) Cross-validation strategies for data with temporal, spatial, hierarchical,"
+    " or phylogenetic structure. Ecography 40, 913–929.",
+    "interval": "Wilson, E. B. (1927) Probable inference, the law of succession, and statistical inference. Journal of"
+    " the American Statistical Association 22, 209–212.",
     "calibration": "Guo, C., Pleiss, G., Sun, Y. & Weinberger, K. Q. (2017) On calibration of modern neural networks."
     " Proceedings of Machine Learning Research 70, 1321–1330.",
-    "curve": "Viering, T. & Loog, M. (2023) The shape of learning curves: a review. IEEE Transactions on Pattern Analysis"
-    " and Machine Intelligence 45, 7799–7819.",
+    "curve": "Viering, T. & Loog, M. (2023) The shape of learning curves: a review. IEEE Transactions on Pattern"
+    " Analysis and Machine Intelligence 45, 7799–7819.",
 }
 
 
@@ -65,8 +65,8 @@ def write_methods(content: ReportContent) -> tuple[str, list[str]]:
     answers = (metrics.get("answering") or {}).get("out_of_fold") or {}
     if is_number((answers.get("error") or {}).get("value")):
         sentences.append(
-            f"Photos below a certainty chosen for at most {100 * metrics['answering']['max_error']:g} % errors were left"
-            f" unanswered; {format_share(answers['answered']['value'])} were answered,"
+            f"Photos below a certainty chosen for at most {100 * metrics['answering']['max_error']:g} % errors were"
+            f" left unanswered; {format_share(answers['answered']['value'])} were answered,"
             f" {format_share(answers['error']['value'])} of those wrongly."
         )
     if metrics.get("learning_curve"):
@@ -109,6 +109,6 @@ def _write_accuracy(cross: Mapping[str, Any]) -> str:
     between = format_range(cross["accuracy"])
     return (
         f"Accuracy in {cross.get('num_folds', 'several')}-fold cross-validation with whole groups was"
-        f" {format_share(cross['accuracy']['value'])}{f' (95 % interval {between})' if between else ''}, with an interval"
-        " for grouped photos (Wilson 1927)."
+        f" {format_share(cross['accuracy']['value'])}{f' (95 % interval {between})' if between else ''}, with an"
+        " interval for grouped photos (Wilson 1927)."
     )

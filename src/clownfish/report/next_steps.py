@@ -56,8 +56,8 @@ def choose_next_steps(metrics: Mapping[str, Any], *, group: str = "group", min_g
         lambda: Step(
             title="Try it where it will be used",
             reason=(
-                "Label some photos from another place, season or camera and run clownfish evaluate on them: nothing here"
-                " tells how good the classifier is there."
+                "Label some photos from another place, season or camera and run clownfish evaluate on them: nothing"
+                " here tells how good the classifier is there."
             ),
             section="headline",
         ),
@@ -66,7 +66,7 @@ def choose_next_steps(metrics: Mapping[str, Any], *, group: str = "group", min_g
     return [step for step in steps if step is not None][:MAX_STEPS]
 
 
-def _check_verdict(verdicts: Mapping[str, Mapping[str, Any]], name: str, bad: bool, title: str) -> Step | None:  # noqa: FBT001
+def _check_verdict(verdicts: Mapping[str, Mapping[str, Any]], name: str, bad: bool, title: str) -> Step | None:
     verdict = verdicts.get(name)
     if verdict is None or verdict["holds"] is not bad:
         return None
@@ -119,8 +119,8 @@ def _add_groups(metrics: Mapping[str, Any], group: str) -> Step | None:
     return Step(
         title=f"Add photos from more of what you group by ({group})",
         reason=(
-            f"Where it has seen the {group}, {format_share(seen)} are right; where the {group} is new, {format_share(new)}."
-            " More photos of the same ones do not help that."
+            f"Where it has seen the {group}, {format_share(seen)} are right; where the {group} is new,"
+            f" {format_share(new)}. More photos of the same ones do not help that."
         ),
         section="parts",
     )
@@ -159,7 +159,9 @@ def _add_photos(metrics: Mapping[str, Any], verdicts: Mapping[str, Mapping[str, 
         return None
     return Step(
         title=f"Add photos: {twice['num_photos'] - needs['num_photos']:,} more would help",
-        reason=f"Accuracy would be about {format_share(twice['accuracy']['value'])} ({format_range(twice['accuracy'])}).",
+        reason=(
+            f"Accuracy would be about {format_share(twice['accuracy']['value'])} ({format_range(twice['accuracy'])})."
+        ),
         section="more",
     )
 
@@ -183,8 +185,8 @@ def _say_unsure(metrics: Mapping[str, Any]) -> Step | None:
     return Step(
         title="Look yourself at what it is unsure of",
         reason=(
-            f"predict answers {format_share(share)} of photos, {format_share(error)} of those wrongly, and calls the rest"
-            " unsure. Move that limit with --max-error."
+            f"predict answers {format_share(share)} of photos, {format_share(error)} of those wrongly, and calls the"
+            " rest unsure. Move that limit with --max-error."
         ),
         section="certainty",
     )
