@@ -1,6 +1,7 @@
 """From what a run has come to, to what its report shows: above all, which photos."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES
-from clownfish.compute import Helpers
+from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
+from clownfish.errors import WorkerError
 from clownfish.evaluation.intervals import MIN_GROUPS, MIN_GROUPS_OF_CLASS
 from clownfish.features.cache import FeatureCache
 from clownfish.features.previews import load_previews
 from clownfish.records import Backbone, Catalog, Part
 from clownfish.report.confusion import find_mutual_pairs
 from clownfish.report.content import ReportContent, ReportPair, ReportPhoto
+from clownfish.report.drawing import DRAW_FUNCTION, draw_chart
 from clownfish.report.findings import list_shortcuts
 from clownfish.training.selection import Trained
 
@@ -28,6 +31,7 @@ _MAX_CONFUSED = 6
 _MAX_SUSPICIOUS = 24
 _MAX_OF_SHORTCUT = 6
 _MAX_SHORTCUTS = 10
+_DRAWING_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +143,36 @@ def make_report_content(material: ReportMaterial, helpers: Helpers | None = None
         min_groups=MIN_GROUPS,
         min_groups_of_class=MIN_GROUPS_OF_CLASS,
     )
+
+
+def draw_charts(requests: Mapping[str, Mapping[str, Any]], helpers: Helpers) -> dict[str, str]:
+    """Draw charts in a helper process; in this one where none can be had.
+
+    Args:
+        requests: of `report.drawing.list_charts`.
+        helpers: has one that was started for this.
+
+    Returns:
+        An SVG element by name.
+    """
+
+    def take(_: Message, answer: Message | WorkerFailure) -> dict[str, str] | None:
+        return None if isinstance(answer, WorkerFailure) else answer["charts"]
+
+    work = run_in_workers(
+        [{"charts": dict(requests)}],
+        function=DRAW_FUNCTION,
+        finish=take,
+        timeout_seconds=_DRAWING_SECONDS,
+        helpers=helpers,
+    )
+    drawn = None
+    try:
+        with closing(work) as outcomes:
+            drawn = next(outcomes).result
+    except WorkerError:
+        drawn = None
+    return {name: draw_chart(chart) for name, chart in requests.items()} if drawn is None else drawn
 
 
 def _choose_photos(material: ReportMaterial, rows_of_files: Mapping[str, int]) -> _Chosen:

@@ -30,9 +30,9 @@ from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.pipeline.report_content import ReportMaterial, make_report_content
+from clownfish.pipeline.report_content import ReportMaterial, draw_charts, make_report_content
 from clownfish.records import PARTS, Catalog
-from clownfish.report.figure import load_matplotlib
+from clownfish.report.drawing import list_charts
 from clownfish.report.html import load_template, render_report
 from clownfish.splits import Split
 from clownfish.training.selection import Trained, TrainingOptions
@@ -71,14 +71,15 @@ class TrainingOutcome:
 
 
 def make_run_files(
-    outcome: TrainingOutcome, log: RunLog, helpers: Helpers | None = None
+    outcome: TrainingOutcome, log: RunLog, *, helpers: Helpers, drawers: Helpers
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Make the content of every file of the run folder.
 
     Args:
         outcome: of the stages.
         log: of the run; its events become log.jsonl.
-        helpers: helper processes that are there already.
+        helpers: helper processes that read photos.
+        drawers: helper processes that draw charts.
 
     Returns:
         The metrics, and the content by file name.
@@ -86,19 +87,21 @@ def make_run_files(
     metrics = make_metrics(outcome)
     messages = list_messages(outcome)
 
-    # onnx and ONNX Runtime leave Python free, so the report's pictures are collected while they work; the seconds of
-    # "export" are those that it takes longer than that
-    with ThreadPoolExecutor(1) as pool:
+    # onnx and ONNX Runtime leave Python free, so pictures and charts are made while they work; the seconds of "export"
+    # are those that it takes longer than that
+    with ThreadPoolExecutor(2) as pool:
         exported = pool.submit(_make_model, outcome, metrics, log.created)
         with log.time_stage("report"):
             content = make_report_content(_gather_report(outcome, metrics, messages, log.created), helpers)
+            drawn = pool.submit(draw_charts, list_charts(content), drawers)
             load_template()
-            load_matplotlib()
         with log.time_stage("export"):
             model = exported.result()
+        with log.time_stage("report"):
+            charts = drawn.result()
     with log.time_stage("report"):
         metrics["seconds"] = log.summarise_seconds()
-        report = render_report(content)
+        report = render_report(content, charts)
     metrics["seconds"] = log.summarise_seconds()
     for message in messages:
         log.add("message", text=message)

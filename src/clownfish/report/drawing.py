@@ -20,12 +20,10 @@ from clownfish.report.charts import (
 )
 from clownfish.report.confusion import MAX_CLASSES_AS_TABLE
 from clownfish.report.content import ReportContent
-from clownfish.report.figure import load_matplotlib
 from clownfish.report.headline import make_headline
 
-DRAW_FUNCTION = "clownfish.report.drawing:draw_reply"
-"""For `compute.run_in_workers`; a message "charts" holds what `list_charts` gives."""
-
+DRAW_FUNCTION = "clownfish.report.drawer:draw_reply"
+"""For `compute.run_in_workers`: a module of its own, since a process imports Matplotlib with it."""
 Request = dict[str, Any]
 _NARROW = 330
 """Pixels; where there is no room for more, text must not shrink with the rest."""
@@ -103,19 +101,6 @@ def draw_chart(request: Mapping[str, Any]) -> str:
     """
     arguments = dict(request)
     return _DRAW[arguments.pop("kind")](**arguments)
-
-
-def draw_reply(request: dict[str, Any]) -> dict[str, Any]:
-    """Draw charts in a helper process.
-
-    Args:
-        request: "charts", requests by name; none to import what drawing needs, and no more.
-
-    Returns:
-        "charts", an SVG element by name.
-    """
-    load_matplotlib()
-    return {"charts": {name: draw_chart(chart) for name, chart in request["charts"].items()}}
 
 
 _DRAW: Mapping[str, Callable[..., str]] = {
