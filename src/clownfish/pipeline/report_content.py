@@ -22,9 +22,10 @@ from clownfish.report.drawing import DRAW_FUNCTION, draw_chart
 from clownfish.report.findings import list_shortcuts
 from clownfish.training.selection import Trained
 
-# A preview has about 6 kB, and a third more as text: all of these together make at most about 4 MB.
+# A preview has about 6 kB, and a third more as text: all of these together make at most about 5 MB.
 _MAX_REPORT_PHOTOS = 100
 _MIN_EXAMPLES, _MAX_EXAMPLES = 25, 100
+_EXAMPLES_OF_CLASS = 6
 _MAX_PAIRS = 3
 _MAX_OF_CLASS = 3
 _MAX_CONFUSED = 6
@@ -230,7 +231,7 @@ def _choose_examples(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.in
     by_class = [rows[catalog.labels[rows] == number] for number in range(num_classes)]
     longest = max(len(own) for own in by_class)
     in_turn = _take_turns(by_class, longest)
-    limit = min(max(num_classes, _MIN_EXAMPLES), _MAX_EXAMPLES)
+    limit = min(max(_EXAMPLES_OF_CLASS * num_classes, _MIN_EXAMPLES), _MAX_EXAMPLES)
     return np.array([row for row, _ in zip(in_turn, range(limit), strict=False)], np.int64)
 
 

@@ -13,7 +13,8 @@ from clownfish.report.wording import format_loss, format_range, format_share, is
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROW_HEIGHT = 44
+_ROW_HEIGHT, _NARROW_ROW_HEIGHT = 44, 62
+_NARROW = 500
 _MAX_DOTS = 40
 _MAX_CELLS = 5000
 _COLOURS = {"training": SEA, "validation": ORANGE}
@@ -57,13 +58,14 @@ def draw_accuracies(marks: Sequence[Mark], chance: float | None, *, key: str = "
     Returns:
         An SVG element.
     """
+    is_narrow = width < _NARROW
     described = [f"{mark.name}: {mark.text}." for mark in marks]
     if is_number(chance):
         described.append(f"Always the commonest class: {format_share(chance)}.")
 
     def draw(axes: "Axes") -> None:
         for row, mark in enumerate(marks):
-            _draw_mark(axes, row, mark)
+            _draw_mark(axes, row, mark, is_narrow=is_narrow)
         if chance is not None and is_number(chance):
             axes.axvline(100 * chance, color=SOFT, linewidth=1.2, linestyle=(0, (3, 3)))
             side = "left" if chance < 0.6 else "right"
@@ -80,15 +82,18 @@ def draw_accuracies(marks: Sequence[Mark], chance: float | None, *, key: str = "
         axes.set_xticks([0, 25, 50, 75, 100], [f"{tick}\u00a0%" for tick in (0, 25, 50, 75, 100)])
         axes.spines["left"].set_visible(False)
 
-    height = _ROW_HEIGHT * len(marks) + 50
+    height = (_NARROW_ROW_HEIGHT if is_narrow else _ROW_HEIGHT) * len(marks) + 50
     title = "Accuracy on photos that were not trained on, with its range"
     return draw_svg(key, title, " ".join(described), draw, width=width, height=height)
 
 
-def _draw_mark(axes: "Axes", row: int, mark: Mark) -> None:
+def _draw_mark(axes: "Axes", row: int, mark: Mark, *, is_narrow: bool) -> None:
+    """One accuracy: its name, its number to the right or, where there is no room, below, and the bar below both."""
     halo = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}
-    axes.text(0, row - 0.3, mark.name, va="center", color=INK, bbox=halo, zorder=3)
-    axes.text(100, row - 0.3, mark.text, va="center", ha="right", color=INK, fontweight="bold", bbox=halo, zorder=3)
+    style = {"va": "center", "color": INK, "bbox": halo, "zorder": 3}
+    axes.text(0, row - (0.52 if is_narrow else 0.3), mark.name, style)
+    place = (0, row - 0.25) if is_narrow else (100, row - 0.3)
+    axes.text(*place, mark.text, style | {"ha": "left" if is_narrow else "right", "fontweight": "bold"})
     axes.plot([0, 100], [row, row], color=RULE, linewidth=2, solid_capstyle="round")
     if mark.low is not None and mark.high is not None and not mark.is_claim:
         ends = [100 * mark.low, 100 * mark.high]
@@ -343,7 +348,7 @@ def draw_learning_curve(needs: Mapping[str, Any]) -> str:
             for row in forecasts
         ),
     ]
-    return draw_svg("learning", "Accuracy against the number of photos", " ".join(told), draw, height=270)
+    return draw_svg("learning", "Accuracy against the number of photos", " ".join(told), draw, width=480, height=290)
 
 
 def _draw_band(
