@@ -750,3 +750,9 @@ def test_flipped_view_is_the_photo_upside_down_and_has_its_own_key() -> None:
     flipped = decode_photo(data, preprocessing, view="flipped").pixels
     assert np.array_equal(flipped, whole[::-1])
     assert preprocessing.make_key("flipped") != preprocessing.make_key()
+
+
+@pytest.mark.parametrize(("form", "name"), [("png", "PNG"), ("gif", "GIF")])
+def test_photo_of_which_only_the_beginning_is_left_is_called_damaged(form: str, name: str) -> None:
+    with pytest.raises(UnusablePhotoError, match=f"^damaged: begins as {name}, but what follows is broken or missing$"):
+        decode(SAMPLE_FILES[form][:9])

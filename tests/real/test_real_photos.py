@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -129,4 +130,25 @@ def test_sites_not_seen_before_are_much_harder(train: Train) -> None:
     run = train("carabid-beetles", "site")
     assert run.metrics["num_groups"] == 14
     assert 0.5 <= get_accuracy(run) <= 0.75
-    assert get_accuracy(train("carabid-beetles")) - get_accuracy(run) > 0.15
+    validated = run.metrics["cross_validated"]
+    assert validated["leak"]["value"] >= 0.15
+    assert validated["random_split"]["accuracy"]["value"] >= get_accuracy(run) + 0.15
+    # a new site is harder than new photos of a site that was seen
+    assert validated["seen_groups"]["accuracy"]["value"] >= get_accuracy(run) + 0.1
+
+
+def test_labels_dealt_out_to_individuals_at_random_are_seen_to_teach_nothing(shared_folder: Path) -> None:
+    """Two photos of a beetle share their wrong label, which a random split takes for knowledge."""
+    rows = read_rows(DATA / "carabid-beetles.groups.csv")
+    random = Random(0)
+    dealt: dict[str, str] = {}
+    for row in rows:
+        row["class"] = dealt.setdefault(row["individual"], random.choice("abcde"))
+    place = write_table(shared_folder / "dealt.csv", rows)
+    run = clownfish.train(
+        place, out=shared_folder / "run-dealt", quiet=True, folder=str(DATA / "carabid-beetles"), group_by="individual"
+    )
+    assert abs(get_accuracy(run) - 0.2) <= 0.04  # three points, and the error of one draw
+    assert run.metrics["cross_validated"]["random_split"]["accuracy"]["value"] >= get_accuracy(run) + 0.05
+    learned = next(verdict for verdict in run.metrics["verdicts"] if verdict["name"] == "learned")
+    assert not learned["holds"]
