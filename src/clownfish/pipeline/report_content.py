@@ -98,7 +98,7 @@ def make_report_content(material: ReportMaterial, helpers: Helpers | None = None
             label=photo.label,
             predicted=catalog.classes[predicted],
             probability=float(probabilities[row, predicted]),
-            correct=predicted == catalog.labels[row],
+            correct=bool(predicted == catalog.labels[row]),
             preview=previews[photo.content_hash],
         )
 

@@ -34,6 +34,7 @@ from clownfish.pipeline.report_content import ReportMaterial, draw_charts, make_
 from clownfish.records import PARTS, Catalog
 from clownfish.report.drawing import list_charts
 from clownfish.report.html import load_template, render_report
+from clownfish.report.store import write_content
 from clownfish.splits import Split
 from clownfish.training.selection import Trained, TrainingOptions
 
@@ -110,9 +111,11 @@ def make_run_files(
     return metrics, {
         "model.onnx": model,
         "report.html": encode_text(report),
+        "report.json": encode_text(write_content(content)),
         "metrics.json": encode_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"),
         "photos.csv": _format_photos(outcome),
         "predictions.csv": _format_predictions(outcome),
+        "cross_validated.csv": _format_cross_validated(outcome),
         "history.csv": _format_history(outcome.trained),
         "config.toml": format_config(outcome.config),
         "log.jsonl": log.format(),
@@ -290,6 +293,18 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
             answered = outcome.answers.statuses[row] == "ok"
             rows.append([*cells, predicted == label, answered, *map(float, probabilities)])
     return format_table([*fixed, *name_columns(catalog.classes, fixed)], rows)
+
+
+def _format_cross_validated(outcome: TrainingOutcome) -> bytes:
+    """One row a used photo: how it was answered by a model that had not seen it."""
+    catalog = outcome.catalog
+    header = ["file", "sha256", "group", "label", "predicted", "probability", "correct"]
+    rows = []
+    for row, probabilities in enumerate(outcome.out_of_fold):
+        photo, predicted = catalog.photos[catalog.used[row]], int(probabilities.argmax())
+        facts = [photo.file, photo.content_hash, photo.group, photo.label, catalog.classes[predicted]]
+        rows.append([*facts, float(probabilities[predicted]), predicted == int(catalog.labels[row])])
+    return format_table(header, rows)
 
 
 def _format_history(trained: Trained) -> bytes:

@@ -89,10 +89,11 @@ def render_report(content: ReportContent, charts: Mapping[str, str] | None = Non
 @lru_cache(maxsize=1)
 def load_template() -> "Template":
     """Read and compile the template; `render_report` does it, but it may be done in good time."""
-    return _make_environment().get_template("template.html.j2")
+    return make_environment().get_template("template.html.j2")
 
 
-def _make_environment() -> "Environment":
+def make_environment() -> "Environment":
+    """Make what reads the templates: it escapes everything, and knows how numbers and names are written."""
     # imported here because prediction imports clownfish too and must not pay for it
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -149,13 +150,13 @@ def _collect_values(content: ReportContent, charts: Mapping[str, str]) -> dict[s
         "sections": _SECTIONS,
         "group": name_group(content),
         "binomials": binomials,
-        "prose": _make_prose(binomials),
+        "prose": make_prose(binomials),
         "answers": list_answers(content, headline),
         "steps": choose_next_steps(metrics, group=name_group(content), min_groups_of_class=content.min_groups_of_class),
         "verdicts": list_verdicts(metrics),
         "notes": _list_notes(content),
         "shortcuts": list_shortcuts(metrics),
-        "charts": defaultdict(str, {name: _mark_safe(chart) for name, chart in charts.items() if chart}),
+        "charts": defaultdict(str, {name: mark_safe(chart) for name, chart in charts.items() if chart}),
         "num_usable": sum(metrics["num_photos"][part] for part in ("train", "validation", "test")),
         "held_out_noun": _name_held_out(parts),
         "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(parts["test"])),
@@ -191,8 +192,15 @@ def _collect_classes(content: ReportContent, parts: Mapping[str, Mapping[str, An
     }
 
 
-def _make_prose(binomials: frozenset[str]) -> Callable[[str], Any]:
-    """Make the function that turns a sentence into HTML, with names of species in italics."""
+def make_prose(binomials: frozenset[str]) -> Callable[[str], Any]:
+    """Make the function that turns a sentence into HTML, with names of species in italics.
+
+    Args:
+        binomials: names of `find_binomials`.
+
+    Returns:
+        A function from text to safe HTML.
+    """
     from markupsafe import Markup
 
     names = "|".join(re.escape(name) for name in sorted(binomials, key=len, reverse=True))
@@ -271,7 +279,8 @@ def _split_at_breaks(name: str) -> list[str]:
     return [piece for piece in re.split(r"(?<=[_/\\.\-])", name) if piece]
 
 
-def _mark_safe(svg: str) -> Any:
+def mark_safe(svg: str) -> Any:
+    """Say that a chart is HTML already."""
     from markupsafe import Markup
 
     return Markup(svg)  # noqa: S704 - figure.py and Matplotlib escape the text in it
