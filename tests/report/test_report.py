@@ -415,9 +415,21 @@ def test_report_shows_few_and_many_classes_with_long_names(num_classes: int) -> 
         assert name in page.text  # in full in the table per class
     heat_tables = [table for table in page.find("table") if "heat" in (table.get("class") or "")]
     pictures = [svg for svg in page.find("svg") if (svg.get("class") or "").endswith("-matrix")]
-    assert (len(heat_tables), len(pictures)) == ((2, 0) if num_classes <= 40 else (0, 2))
+    # counts and shares in one table, in two, or in a picture; each for cross-validation and for the test photos
+    expected = (2, 0) if num_classes <= 12 else (4, 0) if num_classes <= 40 else (0, 2)
+    assert (len(heat_tables), len(pictures)) == expected
     assert ("Most frequent mistakes, cross-validated." in page.text) == (num_classes > 12)
     assert len(html) < 1_500_000
+
+
+def test_report_of_many_classes_with_every_kind_of_mistake_stays_small() -> None:
+    classes = [f"Genus{number:03d}_minor" for number in range(300)]
+    matrix = [[600 if row == column else 1 for column in range(300)] for row in range(300)]
+    content = make_content(classes)
+    cross = {**content.metrics["cross_validated"], "confusion_matrix": matrix}
+    html = render_report(replace(content, metrics={**content.metrics, "cross_validated": cross}))
+    assert len(html) < 4_000_000
+    check_harmless(html)
 
 
 def test_report_without_held_out_photos_says_so() -> None:

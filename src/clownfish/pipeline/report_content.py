@@ -183,7 +183,7 @@ def _choose_photos(material: ReportMaterial, rows_of_files: Mapping[str, int]) -
     wrong = np.flatnonzero((parts != "train") & (predicted != catalog.labels))
     shortcuts = [file for finding in list_shortcuts(material.metrics)[:_MAX_SHORTCUTS] for file in _cut(finding.files)]
     return _Chosen(
-        test=np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS],
+        test=_choose_of_classes(catalog, np.flatnonzero(parts == "test"), _MAX_REPORT_PHOTOS),
         wrong=wrong[np.argsort(-certainty[wrong], kind="stable")][:_MAX_REPORT_PHOTOS],
         examples=_choose_examples(catalog, np.flatnonzero(parts == "train")),
         suspicious=[rows_of_files[found["file"]] for found in _list_suspicious(material.metrics, rows_of_files)],
@@ -226,13 +226,15 @@ def _pick(rows: NDArray[np.int64], certainty: NDArray[np.float64], most: int) ->
 
 
 def _choose_examples(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Training photos of every class in turn, so that each species is seen, up to a hundred."""
-    num_classes = len(catalog.classes)
-    by_class = [rows[catalog.labels[rows] == number] for number in range(num_classes)]
-    longest = max(len(own) for own in by_class)
-    in_turn = _take_turns(by_class, longest)
-    limit = min(max(_EXAMPLES_OF_CLASS * num_classes, _MIN_EXAMPLES), _MAX_EXAMPLES)
-    return np.array([row for row, _ in zip(in_turn, range(limit), strict=False)], np.int64)
+    most = min(max(_EXAMPLES_OF_CLASS * len(catalog.classes), _MIN_EXAMPLES), _MAX_EXAMPLES)
+    return _choose_of_classes(catalog, rows, most)
+
+
+def _choose_of_classes(catalog: Catalog, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Photos of every class in turn, so that each species is seen; in the order of the catalog."""
+    by_class = [rows[catalog.labels[rows] == number] for number in range(len(catalog.classes))]
+    in_turn = _take_turns(by_class, max(map(len, by_class)))
+    return np.array(sorted(row for row, _ in zip(in_turn, range(most), strict=False)), np.int64)
 
 
 def _take_turns(by_class: Sequence[NDArray[np.int64]], longest: int) -> Iterable[np.int64]:
