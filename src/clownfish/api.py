@@ -41,7 +41,7 @@ def train(
         The run: `path`, `metrics`, `report`, `classifier`.
 
     Raises:
-        ClownfishError: see `pipeline.train.train_classifier`.
+        ClownfishError: the photos, an option or the run folder has to be corrected; the message says how.
     """
     base = TrainConfig() if config is None else read_config(Path(config))
     if photos is not None:
@@ -81,7 +81,7 @@ def predict(
         How many photos, how many unusable, unsure or unlike anything seen, how many of each label.
 
     Raises:
-        ClownfishError: see `pipeline.predict.predict_table`.
+        ClownfishError: the model, the photos or the table has to be corrected; the message says how.
     """
     return predict_table(
         model,
@@ -115,7 +115,7 @@ def evaluate(
         The numbers and messages.
 
     Raises:
-        ClownfishError: see `pipeline.evaluate.evaluate_classifier`.
+        ClownfishError: the model, the photos or the folder has to be corrected; the message says how.
     """
     return evaluate_classifier(
         model,
@@ -147,7 +147,7 @@ def audit(
         Numbers and messages.
 
     Raises:
-        ClownfishError: see `pipeline.audit.audit_photos`.
+        ClownfishError: the photos, an option or the folder has to be corrected; the message says how.
     """
     options["place"] = photos
     for name in _PATHS:
@@ -182,7 +182,7 @@ def count(
         The counts.
 
     Raises:
-        ClownfishError: see `pipeline.count.count_photos`.
+        ClownfishError: the model, the photos or the table has to be corrected; the message says how.
     """
     return count_photos(
         model,

@@ -5,6 +5,7 @@ The sets lie outside of the repository, because their licences do not allow to p
 
 import csv
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -152,3 +153,20 @@ def test_labels_dealt_out_to_individuals_at_random_are_seen_to_teach_nothing(sha
     assert run.metrics["cross_validated"]["random_split"]["accuracy"]["value"] >= get_accuracy(run) + 0.05
     learned = next(verdict for verdict in run.metrics["verdicts"] if verdict["name"] == "learned")
     assert not learned["holds"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_numbers_of_the_documentation_are_those_of_today(train: Train, page: str) -> None:
+    """Within a point, and intervals within three: another processor may name another photo right."""
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    for title, name, column in (
+        ("155 fish held by anglers", "course-fish", ""),
+        ("1,368 monkeys from the web", "monkeys10", ""),
+        ("1,391 ground beetles, new individuals", "carabid-beetles", "individual"),
+        ("the same beetles, new sites", "carabid-beetles", "site"),
+    ):
+        row = re.search(rf"^\| {title} \| \d+ \| (\d+) % \| (\d+) % to (\d+) % \|", text, re.MULTILINE)
+        assert row is not None, title
+        accuracy = train(name, column).metrics["cross_validated"]["accuracy"]
+        for told, key, tolerance in zip(row.groups(), ("value", "low", "high"), (1.0, 3.0, 3.0), strict=True):
+            assert abs(int(told) - 100 * accuracy[key]) <= tolerance, f"{title}: {key} is {accuracy[key]:.3f}"
