@@ -42,6 +42,8 @@ OPTIONS = {
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
     },
     "count": {"--out", "--photos", "--json", "--quiet"},
+    "report": {"--out", "--quiet"},
+    "compare": {"--out", "--json", "--quiet"},
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
@@ -52,6 +54,8 @@ ARGUMENTS = {
     "evaluate": ["model", "photos"],
     "count": ["model", "photos"],
     "audit": ["photos"],
+    "report": ["run"],
+    "compare": ["runs"],
 }
 
 

@@ -13,6 +13,7 @@ def test_exported_members_are_complete_and_sorted() -> None:
         "BackboneError",
         "Classifier",
         "ClownfishError",
+        "Comparison",
         "ConfigError",
         "CountTable",
         "Evaluation",
@@ -21,12 +22,15 @@ def test_exported_members_are_complete_and_sorted() -> None:
         "PhotosError",
         "Prediction",
         "Run",
+        "RunFolderError",
         "UnusablePhotoError",
         "audit",
+        "compare",
         "count",
         "evaluate",
         "load",
         "predict",
+        "render_report",
         "train",
     ]
     assert dir(clownfish) == clownfish.__all__
@@ -46,7 +50,7 @@ def test_unknown_member_is_an_attribute_error() -> None:
 
 def test_every_error_has_the_one_base() -> None:
     own = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(own) == 10
+    assert len(own) == 11
     assert all(issubclass(error, errors.ClownfishError) for error in own)
 
 

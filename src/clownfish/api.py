@@ -5,9 +5,11 @@ from typing import Any
 
 from clownfish.config import TrainConfig, read_config
 from clownfish.pipeline.audit import Audit, audit_photos
+from clownfish.pipeline.compare import Comparison, compare_runs
 from clownfish.pipeline.count import CountTable, count_photos
 from clownfish.pipeline.evaluate import Evaluation, evaluate_classifier
 from clownfish.pipeline.predict import predict_table
+from clownfish.pipeline.report import render_run_report
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.train import train_classifier
 from clownfish.prediction.classifier import Classifier
@@ -189,6 +191,38 @@ def count(
         out=None if out is None else Path(out),
         progress=_choose_progress(quiet),
     )
+
+
+def render_report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
+    """Render the report of a finished run again; the photos are not needed.
+
+    Args:
+        run: a run, or its folder.
+        out: the HTML file to write; None to replace the folder's report.html.
+
+    Returns:
+        The file.
+
+    Raises:
+        ClownfishError: see `pipeline.report.render_run_report`.
+    """
+    return render_run_report(run.path if isinstance(run, Run) else run, out=out)
+
+
+def compare(*runs: Run | str | Path, out: str | Path | None = None) -> Comparison:
+    """Compare runs on the photos that they share, and say which differences are real.
+
+    Args:
+        *runs: two or more runs, or their folders.
+        out: an HTML file to write; None to write nothing.
+
+    Returns:
+        The runs, each two of them compared, and messages.
+
+    Raises:
+        ClownfishError: see `pipeline.compare.compare_runs`.
+    """
+    return compare_runs([run.path if isinstance(run, Run) else run for run in runs], out=out)
 
 
 def _choose_progress(quiet: bool) -> Progress:
