@@ -317,6 +317,7 @@ def test_report_has_its_sections_in_order() -> None:
         "confusion",
         "classes",
         "mistakes",
+        "where",
         "certainty",
         "unknown",
         "more",

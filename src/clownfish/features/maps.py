@@ -1,0 +1,126 @@
+"""Where in a photo the features that speak for a class come from.
+
+The head is linear in the mean over space of each channel, of the last layer and of every stage. So the part of a score
+that comes from these means is a sum over places, and the map of its terms is exact (class activation maps; Zhou et al.
+2016, Learning deep features for discriminative localization, CVPR, equation 2, here for all stages at once). The other
+part comes from the standard deviation of each channel over space, which belongs to no place.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
+from clownfish.features.extract import make_session
+from clownfish.images import Preprocessing, decode_file
+from clownfish.records import Backbone, PhotoMap
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_SIDE = 28
+"""Places along each side of a map."""
+
+
+def make_maps(
+    paths: Sequence[str],
+    directions: NDArray[np.float64],
+    mean_features: NDArray[np.float64],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    *,
+    helpers: Helpers | None = None,
+) -> list[PhotoMap | None]:
+    """Find out where in photos a score comes from.
+
+    Args:
+        paths: of the photos.
+        directions: for each photo, the weights of the score, such as those of one class minus those of another: shape
+            (num_photos, num_features).
+        mean_features: what a photo is compared with, shape (num_features,).
+        backbone: the network.
+        preprocessing: how photos become the network's input.
+        helpers: helper processes that are there already.
+
+    Returns:
+        One map a photo; None for a photo that cannot be read any more.
+    """
+    session, sources = _make_map_session(backbone)
+    requests = [{"path": path, "size": preprocessing.size, "resize": preprocessing.resize} for path in paths]
+
+    def finish(_: Message, answer: Message | WorkerFailure) -> NDArray[np.uint8] | None:
+        return None if isinstance(answer, WorkerFailure) else answer.get("pixels")
+
+    maps: list[PhotoMap | None] = [None] * len(paths)
+    work = run_in_workers(requests, function=DECODE_FUNCTION, finish=finish, helpers=helpers)
+    with closing(work) as outcomes:
+        for outcome in outcomes:
+            if outcome.result is not None:
+                found = session.run(["features", *sources], {"image": outcome.result[None]})
+                maps[outcome.index] = _add_parts(
+                    outcome.result, found[0][0], found[1:], directions[outcome.index], mean_features, backbone.parts
+                )
+    return maps
+
+
+DECODE_FUNCTION = "clownfish.features.maps:decode_reply"
+"""What helper processes are asked to do."""
+
+
+def decode_reply(request: Message) -> Message:
+    """Decode one photo; runs in a helper process.
+
+    Args:
+        request: "path", "size" and "resize".
+
+    Returns:
+        "pixels", the network's input; nothing if the photo cannot be read.
+    """
+    preprocessing = Preprocessing(size=request["size"], resize=request["resize"])
+    decoded = decode_file(Path(request["path"]), preprocessing)
+    return {"pixels": decoded["pixels"]} if "pixels" in decoded else {}
+
+
+def _make_map_session(backbone: Backbone) -> tuple["onnxruntime.InferenceSession", list[str]]:
+    """The network with the maps before each mean as further outputs, and their names in the order of the parts."""
+    import onnx
+
+    model = onnx.load_from_string(backbone.onnx)
+    makers = {node.output[0]: node for node in model.graph.node}
+    sources = []
+    for part in makers["features"].input:
+        pooled = makers[makers[part].input[0]]
+        if pooled.op_type == "GlobalAveragePool":  # else it is a standard deviation
+            sources.append(pooled.input[0])
+    model.graph.output.extend([onnx.ValueInfoProto(name=name) for name in sources])
+    return make_session(model.SerializeToString()), sources
+
+
+def _add_parts(
+    pixels: NDArray[np.uint8],
+    features: NDArray[np.float32],
+    maps: Sequence[NDArray[np.float32]],
+    direction: NDArray[np.float64],
+    mean_features: NDArray[np.float64],
+    parts: Sequence[int],
+) -> PhotoMap:
+    """Add up sum over channels of weight times (value - mean), place by place, for the parts that are means."""
+    terms = direction * (features - mean_features)
+    ends = np.cumsum(parts)
+    starts = [int(end) - size for end, size in zip(ends, parts, strict=True)]
+    # the last layer, then mean and deviation of each stage in turn
+    of_means = [0, *range(1, len(parts), 2)]
+    total, placed = np.zeros((_SIDE, _SIDE)), 0.0
+    for part, values in zip(of_means, maps, strict=True):
+        rows = slice(starts[part], starts[part] + parts[part])
+        weights = direction[rows]
+        plane = np.tensordot(weights, values[0].astype(np.float64), axes=1) - weights @ mean_features[rows]
+        scaled = Image.fromarray(plane.astype(np.float32)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+        total += np.asarray(scaled, np.float64)
+        placed += float(terms[rows].sum())
+    return PhotoMap(pixels=pixels, values=total, placed=placed, unplaced=float(terms.sum()) - placed)
