@@ -15,6 +15,7 @@ from PIL import Image
 
 from clownfish.records import EpochRow
 from clownfish.report import ReportContent, ReportPhoto, render_report
+from clownfish.report.content import ReportMap, ReportPair
 
 VOID_ELEMENTS = {"br", "img", "link", "meta", "wbr"}
 REFERRING_ATTRIBUTES = {"action", "background", "data", "formaction", "href", "poster", "src", "srcset", "xlink:href"}
@@ -492,6 +493,32 @@ def test_report_with_all_photos_stays_small_enough_to_mail() -> None:
     html = render_report(content)
     assert len(Page(html).find("img")) == 225
     assert 50_000 < len(html) < 2_500_000
+
+
+def test_report_tells_where_the_model_looks_and_how_much_that_is() -> None:
+    wrong = make_photo(label="trout", predicted="perch")
+    maps = [
+        ReportMap(photo=make_photo(), rival="trout", picture=make_preview(), placed=3.0, unplaced=-1.0),
+        ReportMap(photo=wrong, rival="trout", picture=make_preview(), placed=1.0, unplaced=0.0),
+    ]
+    page = check_harmless(render_report(replace(make_content(), maps=maps), charts={}))
+    assert "These maps are exact, and show 80 % of what decides between the two" in page.text
+    assert "✗ wrong perch and not trout, which it is" in page.text
+    assert all(image.get("alt") for image in page.find("img"))
+    assert "There are no pictures of this in this report." in Page(render_report(make_content(), charts={})).text
+
+
+def test_report_sets_confused_pairs_side_by_side() -> None:
+    content = make_content()
+    pair = ReportPair(
+        first="perch",
+        second="striped_bass",
+        first_photos=[make_photo()],
+        second_photos=[make_photo(label="striped_bass")],
+        confused_photos=[make_photo(label="perch", predicted="striped_bass")],
+    )
+    text = Page(render_report(replace(content, pairs=[pair]), charts={})).text
+    assert "3 photos of perch were taken for striped_bass, and none the other way round, of 100 photos in all" in text
 
 
 def test_report_shows_a_photo_without_preview() -> None:

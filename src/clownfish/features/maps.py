@@ -120,7 +120,8 @@ def _add_parts(
         rows = slice(starts[part], starts[part] + parts[part])
         weights = direction[rows]
         plane = np.tensordot(weights, values[0].astype(np.float64), axes=1) - weights @ mean_features[rows]
-        scaled = Image.fromarray(plane.astype(np.float32)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
-        total += np.asarray(scaled, np.float64)
+        kind = Image.Resampling.BOX if len(plane) > _SIDE else Image.Resampling.BILINEAR
+        scaled = np.asarray(Image.fromarray(plane.astype(np.float32)).resize((_SIDE, _SIDE), kind), np.float64)
+        total += scaled + (plane.mean() - scaled.mean())  # smoothing must not change the sum
         placed += float(terms[rows].sum())
     return PhotoMap(pixels=pixels, values=total, placed=placed, unplaced=float(terms.sum()) - placed)
