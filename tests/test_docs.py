@@ -198,6 +198,8 @@ def run_line(line: str, block: Block) -> None:
     elif words[0] == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:]), f"{block.place}: {line}"
+    elif line.split("#", maxsplit=1)[0].strip() in {"python -m venv .venv", "source .venv/bin/activate"}:
+        pass
     elif words[:2] == ["pip", "install"]:
         check_install(words[2:], f"{block.place}: {line}")
     else:

@@ -65,8 +65,12 @@ def main() -> None:
             path.write_text(draw_screen(path.stem, command, output), encoding="utf-8")
         with (Path(folder) / RUN / "history.csv").open(encoding="utf-8", newline="") as file:
             history = list(csv.DictReader(file))
+        with (Path(folder) / RUN / "photos.csv").open(encoding="utf-8", newline="") as file:
+            photos = list(csv.DictReader(file))
+        draw_charts(metrics, history)
+        draw_split(photos)
+        draw_copies(photos, Path(folder) / PHOTOS)
     (DOCS / "numbers.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draw_charts(metrics, history)
 
 
 def run_command(command: str, folder: str) -> str:
@@ -183,6 +187,8 @@ def draw_charts(metrics: dict[str, Any], history: list[dict[str, str]]) -> None:
     draw_intervals(metrics)
     draw_reliability(metrics)
     draw_learning_curve(metrics)
+    draw_hidden_classes(metrics)
+    draw_parameters(metrics)
 
 
 def draw_curves(metrics: dict[str, Any], history: list[dict[str, str]]) -> None:
@@ -263,6 +269,65 @@ def draw_learning_curve(metrics: dict[str, Any]) -> None:
     axis.minorticks_off()
     axis.legend(frameon=False, loc="lower right")
     save(figure, "learning-curve")
+
+
+def draw_hidden_classes(metrics: dict[str, Any]) -> None:
+    """Share of each hidden class that is noticed."""
+    rows = sorted(metrics["hidden_classes"]["per_class"], key=lambda row: row["caught"]["value"])
+    figure, (axis,) = make_figure(6.5, 3.4)
+    for height, row in enumerate(rows):
+        caught = row["caught"]
+        axis.plot([caught["low"], caught["high"]], [height, height], color=BLUE, linewidth=6, alpha=0.4)
+        axis.plot(caught["value"], height, "o", color=BLUE)
+    axis.axvline(metrics["unknowns"]["promised_rejected"], color=GREY, linestyle=":", label="of known photos")
+    axis.legend(frameon=False, loc="lower right")
+    axis.set(xlim=(0, 1), yticks=range(len(rows)), xlabel="share called unlike anything seen", ylabel="hidden class")
+    axis.set_yticklabels([row["label"] for row in rows])
+    save(figure, "hidden-classes")
+
+
+def draw_parameters(metrics: dict[str, Any]) -> None:
+    """How many numbers of the model are trained, and how many are used as they are."""
+    parameters = metrics["num_parameters"]
+    figure, (axis,) = make_figure(7, 1.6)
+    axis.barh(["trained", "pre-trained"], [parameters["trained"], parameters["backbone"]], color=[ORANGE, BLUE])
+    for height, name in enumerate(("trained", "backbone")):
+        axis.text(parameters[name], height, f" {parameters[name]:,}", va="center", color=INK)
+    axis.set(xlim=(0, 1.25 * parameters["backbone"]), xticks=[], xlabel="numbers of the model")
+    save(figure, "parameters")
+
+
+def draw_split(photos: list[dict[str, str]]) -> None:
+    """Photos of each class in each part."""
+    labels = sorted({row["label"] for row in photos})
+    figure, (axis,) = make_figure(7, 3.4)
+    start = [0] * len(labels)
+    for part, colour in (("train", BLUE), ("validation", ORANGE), ("test", GREY)):
+        counts = [sum(row["label"] == label and row["split"] == part for row in photos) for label in labels]
+        name = {"train": "training"}.get(part, part)
+        axis.barh(labels, counts, left=start, color=colour, label=name, edgecolor="white")
+        start = [before + count for before, count in zip(start, counts, strict=True)]
+    axis.invert_yaxis()
+    axis.set(xlabel="photos")
+    axis.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    save(figure, "split")
+
+
+def draw_copies(photos: list[dict[str, str]], folder: Path) -> None:
+    """The pictures of the first groups that hold more than one."""
+    from PIL import Image
+
+    groups: dict[str, list[str]] = {}
+    for row in photos:
+        groups.setdefault(row["group"], []).append(row["file"])
+    pairs = [files[:2] for files in groups.values() if len(files) > 1][:3]
+    figure, axes = make_figure(7, 1.7, columns=2 * len(pairs))
+    for axis, file in zip(axes, [file for pair in pairs for file in pair], strict=True):
+        with Image.open(folder / file) as picture:
+            axis.imshow(picture.convert("RGB"))
+        axis.set_title(file, fontsize=7)
+        axis.axis("off")
+    save(figure, "copies")
 
 
 def make_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, list[Any]]:

@@ -20,7 +20,7 @@ MIN_CLASSES = 3
 MAX_CLASSES = 20
 """More would take long; those with most groups are taken."""
 _FEWEST_CLASSES = 5
-_MAX_WORK = 5e9
+_MAX_WORK = 1e9
 """Photos x axes x classes x fits; some ten seconds on two cores. Of larger sets fewer classes are hidden."""
 _NUM_FOLDS = 2
 _FEW_PHOTOS = 500
