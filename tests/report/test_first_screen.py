@@ -101,7 +101,7 @@ def test_first_screen_answers_the_five_questions_in_order(page: Page) -> None:
         "On what kind of photos? New photos of an individual that is not among these",
         "What would others claim? A random split would have claimed 99 %, 5 percentage points too much",
         "Does it overfit? No harmful overfitting.",
-        "What does it confuse most? Pasimachus californicus and Carabus nemoralis: 3 of their 100 photos",
+        "What does it confuse most? Carabus nemoralis and Pasimachus californicus: 3 of their 100 photos",
         "How many more photos are needed? 150 more, twice as many, would bring it from 94 % to 96 % (94 to 98 %).",
         "Most of all Pasimachus elongatus is in need: 40 more of it would bring it from 90 % to 94 %.",
         "Does it look at the animal? Perhaps not only.",
