@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
+from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import make_session
 from clownfish.images import Preprocessing, decode_file
-from clownfish.records import Backbone, PhotoMap
+from clownfish.records import Backbone, Photo, PhotoMap
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -28,48 +29,63 @@ _SIDE = 28
 
 
 def make_maps(
-    paths: Sequence[str],
+    photos: Sequence[Photo],
     directions: NDArray[np.float64],
     mean_features: NDArray[np.float64],
     backbone: Backbone,
     preprocessing: Preprocessing,
+    cache: FeatureCache,
     *,
     helpers: Helpers | None = None,
 ) -> list[PhotoMap | None]:
     """Find out where in photos a score comes from.
 
     Args:
-        paths: of the photos.
+        photos: which ones.
         directions: for each photo, the weights of the score, such as those of one class minus those of another: shape
             (num_photos, num_features).
         mean_features: what a photo is compared with, shape (num_features,).
         backbone: the network.
         preprocessing: how photos become the network's input.
+        cache: where what the network saw is kept between runs.
         helpers: helper processes that are there already.
 
     Returns:
         One map a photo; None for a photo that cannot be read any more.
     """
     session, sources = _make_map_session(backbone)
-    requests = [{"path": path, "size": preprocessing.size, "resize": preprocessing.resize} for path in paths]
+    maps: list[PhotoMap | None] = []
+    for pixels, direction in zip(_load_inputs(photos, preprocessing, cache, helpers), directions, strict=True):
+        if pixels is None:
+            maps.append(None)
+            continue
+        found = session.run(["features", *sources], {"image": pixels[None]})
+        maps.append(_add_parts(pixels, found[0][0], found[1:], direction, mean_features, backbone.parts))
+    return maps
+
+
+def _load_inputs(
+    photos: Sequence[Photo], preprocessing: Preprocessing, cache: FeatureCache, helpers: Helpers | None
+) -> list[NDArray[np.uint8] | None]:
+    """What the network saw of each photo: from the cache, else decoded again; None if that fails."""
+    key = preprocessing.make_key()
+    inputs = [cache.get_input(photo.content_hash, key) for photo in photos]
+    missing = [position for position, pixels in enumerate(inputs) if pixels is None]
 
     def finish(_: Message, answer: Message | WorkerFailure) -> NDArray[np.uint8] | None:
         return None if isinstance(answer, WorkerFailure) else answer.get("pixels")
 
-    maps: list[PhotoMap | None] = [None] * len(paths)
-    work = run_in_workers(requests, function=DECODE_FUNCTION, finish=finish, helpers=helpers)
-    with closing(work) as outcomes:
+    shape = {"size": preprocessing.size, "resize": preprocessing.resize}
+    requests = [{"path": photos[position].path, **shape} for position in missing]
+    function = "clownfish.features.maps:decode_reply"
+    with closing(run_in_workers(requests, function=function, finish=finish, helpers=helpers)) as outcomes:
         for outcome in outcomes:
+            position = missing[outcome.index]
+            inputs[position] = outcome.result
             if outcome.result is not None:
-                found = session.run(["features", *sources], {"image": outcome.result[None]})
-                maps[outcome.index] = _add_parts(
-                    outcome.result, found[0][0], found[1:], directions[outcome.index], mean_features, backbone.parts
-                )
-    return maps
-
-
-DECODE_FUNCTION = "clownfish.features.maps:decode_reply"
-"""What helper processes are asked to do."""
+                cache.put_input(photos[position].content_hash, key, outcome.result)
+    cache.flush()
+    return inputs
 
 
 def decode_reply(request: Message) -> Message:

@@ -224,11 +224,12 @@ def _make_maps(
     compared = training[:: max(1, len(training) // _MAX_COMPARED)]
     photos = [catalog.photos[catalog.used[row]] for row in rows]
     maps = make_maps(
-        [photo.path for photo in photos],
+        photos,
         (weights[:, answers] - weights[:, rivals]).T,
         material.features[compared].mean(axis=0, dtype=np.float64),
         material.backbone,
         material.preprocessing,
+        material.cache,
         helpers=helpers,
     )
     is_whole = material.preprocessing.resize == "stretch"
