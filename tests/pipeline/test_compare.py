@@ -71,7 +71,7 @@ def test_small_difference_is_called_chance(twins: tuple[Path, Path]) -> None:
     change_answers(twins[1], flip_two)
     found = clownfish.compare(*twins).pairs[0]
     assert not found.is_real
-    assert found.sentence.startswith("No real difference between")
+    assert found.sentence.startswith("No difference is shown between")
 
 
 def test_copies_count_once_and_groups_stay_together(twins: tuple[Path, Path]) -> None:

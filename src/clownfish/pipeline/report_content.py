@@ -14,12 +14,15 @@ from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
 from clownfish.errors import WorkerError
 from clownfish.evaluation.intervals import MIN_GROUPS, MIN_GROUPS_OF_CLASS
 from clownfish.features.cache import FeatureCache
+from clownfish.features.maps import make_maps
 from clownfish.features.previews import load_previews
+from clownfish.images import Preprocessing
 from clownfish.records import Backbone, Catalog, Part
 from clownfish.report.confusion import find_mutual_pairs
-from clownfish.report.content import ReportContent, ReportPair, ReportPhoto
+from clownfish.report.content import ReportContent, ReportMap, ReportPair, ReportPhoto
 from clownfish.report.drawing import DRAW_FUNCTION, draw_chart
 from clownfish.report.findings import list_shortcuts
+from clownfish.report.heat import draw_heat
 from clownfish.training.selection import Trained
 
 # A preview has about 6 kB, and a third more as text: all of these together make at most about 5 MB.
@@ -32,6 +35,10 @@ _MAX_CONFUSED = 6
 _MAX_SUSPICIOUS = 24
 _MAX_OF_SHORTCUT = 6
 _MAX_SHORTCUTS = 10
+_MAX_MAPS = 6
+"""Of photos named wrongly, and again of photos named right."""
+_MAX_COMPARED = 2000
+"""So many training photos say what the average photo is."""
 _DRAWING_SECONDS = 120.0
 
 
@@ -52,6 +59,9 @@ class ReportMaterial:
     """Of cross-validation, shape (num_photos, num_classes)."""
     trained: Trained
     backbone: Backbone
+    preprocessing: Preprocessing
+    features: NDArray[np.float32]
+    """Shape (num_photos, num_features), raw."""
     options: Mapping[str, Any]
     cache: FeatureCache
 
@@ -65,6 +75,7 @@ class _Chosen:
     examples: NDArray[np.int64]
     suspicious: Sequence[int]
     shortcuts: Sequence[int]
+    maps: NDArray[np.int64]
     pairs: Sequence[tuple[str, str, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]
     """Both classes, photos of each, and confused ones."""
 
@@ -72,7 +83,7 @@ class _Chosen:
         """Every row once."""
         of_pairs = [rows for _, _, *kinds in self.pairs for rows in kinds]
         further = np.array([*self.suspicious, *self.shortcuts], np.int64)
-        return np.unique(np.concatenate([self.test, self.wrong, self.examples, further, *of_pairs]))
+        return np.unique(np.concatenate([self.test, self.wrong, self.examples, self.maps, further, *of_pairs]))
 
 
 def make_report_content(material: ReportMaterial, helpers: Helpers | None = None) -> ReportContent:
@@ -133,6 +144,10 @@ def make_report_content(material: ReportMaterial, helpers: Helpers | None = None
             )
             for first, second, of_first, of_second, confused in chosen.pairs
         ],
+        maps=[
+            ReportMap(photo=show(row, material.probabilities), **facts)
+            for row, facts in _make_maps(material, chosen.maps, helpers)
+        ],
         suspicious_photos=[
             show_label(rows_of_files[found["file"]], found["suggested"], found["score"])
             for found in _list_suspicious(metrics, rows_of_files)
@@ -182,14 +197,55 @@ def _choose_photos(material: ReportMaterial, rows_of_files: Mapping[str, int]) -
     predicted, certainty = material.probabilities.argmax(axis=1), material.probabilities.max(axis=1)
     wrong = np.flatnonzero((parts != "train") & (predicted != catalog.labels))
     shortcuts = [file for finding in list_shortcuts(material.metrics)[:_MAX_SHORTCUTS] for file in _cut(finding.files)]
+    wrong = wrong[np.argsort(-certainty[wrong], kind="stable")]
+    right = np.flatnonzero((parts == "test") & (predicted == catalog.labels))
     return _Chosen(
         test=_choose_of_classes(catalog, np.flatnonzero(parts == "test"), _MAX_REPORT_PHOTOS),
-        wrong=wrong[np.argsort(-certainty[wrong], kind="stable")][:_MAX_REPORT_PHOTOS],
+        wrong=wrong[:_MAX_REPORT_PHOTOS],
+        maps=np.concatenate([wrong[:_MAX_MAPS], _choose_of_classes(catalog, right, _MAX_MAPS)]),
         examples=_choose_examples(catalog, np.flatnonzero(parts == "train")),
         suspicious=[rows_of_files[found["file"]] for found in _list_suspicious(material.metrics, rows_of_files)],
         shortcuts=[rows_of_files[file] for file in dict.fromkeys(shortcuts) if file in rows_of_files],
         pairs=_choose_pairs(material),
     )
+
+
+def _make_maps(
+    material: ReportMaterial, rows: NDArray[np.int64], helpers: Helpers | None
+) -> list[tuple[int, dict[str, Any]]]:
+    """For each photo that can be read, what speaks for the answer and against the true or the next class."""
+    if not len(rows):
+        return []
+    catalog, weights = material.catalog, material.trained.head.weights.astype(np.float64)
+    ranked = np.argsort(-material.probabilities[rows], axis=1, kind="stable")
+    answers, labels = ranked[:, 0], catalog.labels[rows]
+    rivals = np.where(answers == labels, ranked[:, 1], labels)
+    training = np.flatnonzero(np.array(material.parts) == "train")
+    compared = training[:: max(1, len(training) // _MAX_COMPARED)]
+    photos = [catalog.photos[catalog.used[row]] for row in rows]
+    maps = make_maps(
+        photos,
+        (weights[:, answers] - weights[:, rivals]).T,
+        material.features[compared].mean(axis=0, dtype=np.float64),
+        material.backbone,
+        material.preprocessing,
+        material.cache,
+        helpers=helpers,
+    )
+    is_whole = material.preprocessing.resize == "stretch"
+    return [
+        (
+            int(row),
+            {
+                "rival": catalog.classes[rival],
+                "picture": draw_heat(found.pixels, found.values, (photo.width, photo.height) if is_whole else None),
+                "placed": found.placed,
+                "unplaced": found.unplaced,
+            },
+        )
+        for row, rival, photo, found in zip(rows, rivals, photos, maps, strict=True)
+        if found is not None
+    ]
 
 
 def _cut(files: Sequence[str]) -> Sequence[str]:

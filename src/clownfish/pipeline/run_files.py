@@ -331,6 +331,8 @@ def _gather_report(
         out_of_fold=outcome.out_of_fold,
         trained=outcome.trained,
         backbone=outcome.material.backbone,
+        preprocessing=outcome.material.preprocessing,
+        features=outcome.material.features,
         options=outcome.config.flatten(),
         cache=outcome.material.cache,
     )

@@ -71,8 +71,9 @@ class ComparedPair:
             better, worse = (second, first) if self.test["difference"] > 0 else (first, second)
             return f"{better} is better than {worse} by {points} points ({ends[0]:g} to {ends[1]:g}): {counts}."
         return (
-            f"No real difference between {first} and {second}: {points} points ({100 * self.test['low']:+.1f} to"
-            f" {100 * self.test['high']:+.1f}), which chance makes too; {counts}."
+            f"No difference is shown between {first} and {second}: the second is {100 * self.test['difference']:+.1f}"
+            f" points ({100 * self.test['low']:+.1f} to {100 * self.test['high']:+.1f}) from the first, which chance"
+            f" makes too; {counts}."
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Cell:
     @property
     def is_strong(self) -> bool:
         """White text is easier to read on it than black; at this shade both have a contrast of 4.5 or more."""
-        return self.shade > 0.82
+        return self.shade > 0.825
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

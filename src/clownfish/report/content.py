@@ -38,6 +38,21 @@ class ReportPair:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReportMap:
+    """Where in a photo the answer comes from."""
+
+    photo: ReportPhoto
+    rival: str
+    """The class that the predicted one is compared with: the true one, or the second most probable."""
+    picture: bytes
+    """JPEG of the photo with the map on it."""
+    placed: float
+    """The part of the difference in score that the map shows."""
+    unplaced: float
+    """The part that belongs to no place."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContent:
     """Everything that a report says."""
 
@@ -67,6 +82,8 @@ class ReportContent:
     num_trained_parameters, weight_decay, licence; any of them may be missing."""
     pairs: Sequence[ReportPair] = ()
     """The classes that are confused most, few."""
+    maps: Sequence[ReportMap] = ()
+    """Where the model looks, few."""
     suspicious_photos: Sequence[ReportPhoto] = ()
     """Photos whose label looks wrong, likeliest first; `predicted` is the label that suits them better."""
     shortcut_photos: Mapping[str, ReportPhoto] = field(default_factory=dict)

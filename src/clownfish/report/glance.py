@@ -109,7 +109,7 @@ def _tell_shortcuts(metrics: Mapping[str, Any]) -> Finding | None:
         return Finding(
             name="shortcuts", question=question, mood="good", sentence="No shortcut around the animal was found."
         )
-    surest = found[0]
+    surest = next((finding for finding in found if finding.mood == "bad"), found[0])
     more = f" {len(found) - 1} more {'sign was' if len(found) == 2 else 'signs were'} found." if len(found) > 1 else ""
     return Finding(
         name="shortcuts",

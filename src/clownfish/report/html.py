@@ -59,6 +59,7 @@ _SECTIONS = (
     ("confusion", "What is confused"),
     ("classes", "Class by class"),
     ("mistakes", "Mistakes"),
+    ("where", "Where it looks"),
     ("certainty", "How certain it is"),
     ("unknown", "Unknown species"),
     ("more", "More photos"),
@@ -161,6 +162,7 @@ def _collect_values(content: ReportContent, charts: Mapping[str, str]) -> dict[s
         "held_out_noun": _name_held_out(parts),
         "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(parts["test"])),
         "methods": write_methods(content),
+        "placed_share": _measure_placed(content),
         "unusable": content.unusable[:_MAX_UNUSABLE],
         "facts": {
             _FACT_NAMES.get(key, key.replace("_", " ")): _format_fact(value) for key, value in content.model.items()
@@ -249,6 +251,13 @@ def _describe_confusion(content: ReportContent, matrix: Sequence[Sequence[int]] 
     style = _choose_style(confusion)
     num_pairs = 20 if style == "picture" else 5
     return {"confusion": confusion, "style": style, "pairs": confusion.pairs[:num_pairs]}
+
+
+def _measure_placed(content: ReportContent) -> float | None:
+    """How much of the scores the maps show: the parts that have a place, of all parts by their size."""
+    placed = sum(abs(place.placed) for place in content.maps)
+    whole = placed + sum(abs(place.unplaced) for place in content.maps)
+    return placed / whole if whole else None
 
 
 def _choose_style(confusion: Confusion) -> str:

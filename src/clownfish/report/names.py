@@ -6,7 +6,7 @@ from collections.abc import Sequence
 _SHAPE = re.compile(r"[A-Z][a-z]{2,}([_ ][a-z]{3,}){1,2}")
 # "Red fox" has the shape too; what a last word of Latin or Greek ends with is rarer in English
 _LATIN_END = re.compile(
-    r"(us|a|um|is|i|ae|ense|ans|ens|or|ix|ax|ex|ops|oides|yx|es|os|on|ile|ale|are|ule|ceps|pes|ior)$"
+    r"(us|a|um|is|i|ae|ense|ans|ens|or|ix|ax|ex|ops|oides|yx|es|os|on|ile|ale|are|ule|ceps|pes|ior|o)$"
 )
 _SHARE = 0.6
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from clownfish.records import EpochRow
-from clownfish.report.content import ReportContent, ReportPair, ReportPhoto
+from clownfish.report.content import ReportContent, ReportMap, ReportPair, ReportPhoto
 
 STORE_SCHEMA = 1
 _PHOTO_LISTS = ("test_photos", "wrong_photos", "example_photos", "suspicious_photos")
@@ -51,6 +51,16 @@ def write_content(content: ReportContent) -> str:
             for pair in content.pairs
         ],
     }
+    stored["maps"] = [
+        {
+            "photo": note(place.photo),
+            "rival": place.rival,
+            "picture": album.setdefault(place.picture, len(album)),
+            "placed": place.placed,
+            "unplaced": place.unplaced,
+        }
+        for place in content.maps
+    ]
     stored["messages"] = list(content.messages)
     stored["pictures"] = [base64.b64encode(preview).decode("ascii") for preview in album]
     return json.dumps(stored, ensure_ascii=False, separators=(",", ":")) + "\n"
@@ -91,6 +101,16 @@ def read_content(stored: Mapping[str, Any], metrics: Mapping[str, Any]) -> Repor
                 confused_photos=take_all(pair["confused_photos"]),
             )
             for pair in stored["pairs"]
+        ],
+        maps=[
+            ReportMap(
+                photo=take(place["photo"]),
+                rival=place["rival"],
+                picture=pictures[place["picture"]],
+                placed=place["placed"],
+                unplaced=place["unplaced"],
+            )
+            for place in stored["maps"]
         ],
         shortcut_photos={photo.file: photo for photo in take_all(stored["shortcut_photos"])},
         **{name: stored[name] for name in _PLAIN} | {name: take_all(stored[name]) for name in _PHOTO_LISTS},
