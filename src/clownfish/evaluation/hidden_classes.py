@@ -21,7 +21,7 @@ MAX_CLASSES = 20
 """More would take long; those with most groups are taken."""
 _FEWEST_CLASSES = 5
 _MAX_WORK = 1e9
-"""Photos x axes x classes x fits; some ten seconds on two cores. Of larger sets fewer classes are hidden, in fewer axes."""
+"""Photos x axes x classes x fits; some seconds on two cores. Of larger sets fewer classes are hidden, in fewer axes."""
 _MANY_CLASSES_AXES = 128
 _NUM_FOLDS = 2
 _FEW_PHOTOS = 500
