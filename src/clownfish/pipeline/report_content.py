@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,6 @@ class _Chosen:
     examples: NDArray[np.int64]
     suspicious: Sequence[int]
     shortcuts: Sequence[int]
-    maps: NDArray[np.int64]
     pairs: Sequence[tuple[str, str, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]
     """Both classes, photos of each, and confused ones."""
 
@@ -83,7 +82,7 @@ class _Chosen:
         """Every row once."""
         of_pairs = [rows for _, _, *kinds in self.pairs for rows in kinds]
         further = np.array([*self.suspicious, *self.shortcuts], np.int64)
-        return np.unique(np.concatenate([self.test, self.wrong, self.examples, self.maps, further, *of_pairs]))
+        return np.unique(np.concatenate([self.test, self.wrong, self.examples, further, *of_pairs]))
 
 
 def make_report_content(material: ReportMaterial, helpers: Helpers | None = None) -> ReportContent:
@@ -144,10 +143,6 @@ def make_report_content(material: ReportMaterial, helpers: Helpers | None = None
             )
             for first, second, of_first, of_second, confused in chosen.pairs
         ],
-        maps=[
-            ReportMap(photo=show(row, material.probabilities), **facts)
-            for row, facts in _make_maps(material, chosen.maps, helpers)
-        ],
         suspicious_photos=[
             show_label(rows_of_files[found["file"]], found["suggested"], found["score"])
             for found in _list_suspicious(metrics, rows_of_files)
@@ -198,11 +193,9 @@ def _choose_photos(material: ReportMaterial, rows_of_files: Mapping[str, int]) -
     wrong = np.flatnonzero((parts != "train") & (predicted != catalog.labels))
     shortcuts = [file for finding in list_shortcuts(material.metrics)[:_MAX_SHORTCUTS] for file in _cut(finding.files)]
     wrong = wrong[np.argsort(-certainty[wrong], kind="stable")]
-    right = np.flatnonzero((parts == "test") & (predicted == catalog.labels))
     return _Chosen(
         test=_choose_of_classes(catalog, np.flatnonzero(parts == "test"), _MAX_REPORT_PHOTOS),
         wrong=wrong[:_MAX_REPORT_PHOTOS],
-        maps=np.concatenate([wrong[:_MAX_MAPS], _choose_of_classes(catalog, right, _MAX_MAPS)]),
         examples=_choose_examples(catalog, np.flatnonzero(parts == "train")),
         suspicious=[rows_of_files[found["file"]] for found in _list_suspicious(material.metrics, rows_of_files)],
         shortcuts=[rows_of_files[file] for file in dict.fromkeys(shortcuts) if file in rows_of_files],
@@ -210,10 +203,48 @@ def _choose_photos(material: ReportMaterial, rows_of_files: Mapping[str, int]) -
     )
 
 
+def add_maps(content: ReportContent, material: ReportMaterial, helpers: Helpers | None = None) -> ReportContent:
+    """Show of some photos what speaks for the answer and against the true or the next class.
+
+    Args:
+        content: of the report.
+        material: of the run.
+        helpers: helper processes that are there already.
+
+    Returns:
+        The content with the maps.
+    """
+    rows = _choose_mapped(material)
+    photos = [material.catalog.photos[material.catalog.used[row]] for row in rows]
+    previews = load_previews(photos, material.cache, helpers=helpers)
+    maps = []
+    for row, facts in _make_maps(material, rows, helpers):
+        photo, predicted = material.catalog.photos[material.catalog.used[row]], material.probabilities[row].argmax()
+        shown = ReportPhoto(
+            file=photo.file,
+            label=photo.label,
+            predicted=material.catalog.classes[predicted],
+            probability=float(material.probabilities[row, predicted]),
+            correct=bool(predicted == material.catalog.labels[row]),
+            preview=previews[photo.content_hash],
+        )
+        maps.append(ReportMap(photo=shown, **facts))
+    return replace(content, maps=maps)
+
+
+def _choose_mapped(material: ReportMaterial) -> NDArray[np.int64]:
+    """The surest mistakes, and some test photos of each class that were named right."""
+    catalog, parts, certainty = material.catalog, np.array(material.parts), material.probabilities.max(axis=1)
+    is_right = material.probabilities.argmax(axis=1) == catalog.labels
+    wrong = _pick(np.flatnonzero((parts != "train") & ~is_right), certainty, _MAX_MAPS)
+    right = _choose_of_classes(catalog, np.flatnonzero((parts == "test") & is_right), _MAX_MAPS)
+    return np.concatenate([wrong, right])
+
+
 def _make_maps(
     material: ReportMaterial, rows: NDArray[np.int64], helpers: Helpers | None
 ) -> list[tuple[int, dict[str, Any]]]:
-    """For each photo that can be read, what speaks for the answer and against the true or the next class."""
+    """For each photo that can be read, its number and what the map says."""
     if not len(rows):
         return []
     catalog, weights = material.catalog, material.trained.head.weights.astype(np.float64)

@@ -30,7 +30,7 @@ from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.pipeline.report_content import ReportMaterial, draw_charts, make_report_content
+from clownfish.pipeline.report_content import ReportMaterial, add_maps, draw_charts, make_report_content
 from clownfish.records import PARTS, Catalog
 from clownfish.report.drawing import list_charts
 from clownfish.report.html import load_template, render_report
@@ -93,8 +93,10 @@ def make_run_files(
     with ThreadPoolExecutor(2) as pool:
         exported = pool.submit(_make_model, outcome, metrics, log.created)
         with log.time_stage("report"):
-            content = make_report_content(_gather_report(outcome, metrics, messages, log.created), helpers)
+            material = _gather_report(outcome, metrics, messages, log.created)
+            content = make_report_content(material, helpers)
             drawn = pool.submit(draw_charts, list_charts(content), drawers)
+            content = add_maps(content, material, helpers)
             load_template()
         with log.time_stage("export"):
             model = exported.result()
