@@ -35,7 +35,7 @@ _MAX_CONFUSED = 6
 _MAX_SUSPICIOUS = 24
 _MAX_OF_SHORTCUT = 6
 _MAX_SHORTCUTS = 10
-_MAX_MAPS = 6
+_MAX_MAPS = 4
 """Of photos named wrongly, and again of photos named right."""
 _MAX_COMPARED = 2000
 """So many training photos say what the average photo is."""
