@@ -33,9 +33,7 @@ def measure_ranges(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(observed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found = np.array([session.run(None, {"image": picture[None]}) for picture in pictures])
     lowest, highest = found[:, 0::2].min(axis=0), found[:, 1::2].max(axis=0)
     return {name: (float(low), float(high)) for name, low, high in zip(names, lowest, highest, strict=True)}

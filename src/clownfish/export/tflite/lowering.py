@@ -155,7 +155,7 @@ class _Lowering:
         if any(value != plain[name] for name, value in options.items()):
             raise _refuse(f"a matrix product with factors ({node.name})")
         source, weights = self._find(node.input[0]), self._constants[node.input[1]]
-        inputs = (source, self.graph.add_constant(node.input[1], weights.T))
+        inputs: tuple[str, ...] = (source, self.graph.add_constant(node.input[1], weights.T))
         inputs += tuple(self._find(name) for name in node.input[2:]) or ("",)
         self._add("FULLY_CONNECTED", inputs, node.output[0], (self._shape(source)[0], weights.shape[1]))
 

@@ -1,9 +1,9 @@
 """Smaller files: weights in half precision, weights as 8-bit integers, or weights and activations as 8-bit integers.
 
 Integers follow TFLite's rules (Jacob et al. 2018, arXiv 1712.05877): weights symmetric, with one scale an output
-channel; activations with one scale and a zero point, from the smallest and largest values seen; a bias has the scale of
-its input times that of its weights. Only the convolutions and the additions between them are done in integers. The means
-and deviations over space, the layer on top and the embedding stay in floats.
+channel; activations with one scale and a zero point, from the smallest and largest values seen; a bias has the scale
+of its input times that of its weights. Only the convolutions and the additions between them are done in integers. The
+means and deviations over space, the layer on top and the embedding stay in floats.
 """
 
 from collections.abc import Mapping
@@ -126,7 +126,7 @@ class _Quantizer:
             shape=image.shape, dtype=np.int8, quantization=Quantization(scales=scales, zero_point=zero_point - 128)
         )
         self.graph.add_operation("QUANTIZE", (self._source.image,), first[2].output, signed)
-        return zero_point * scale - offset
+        return float(zero_point * scale - offset)
 
     def _shift_bias(self, stem: Operation, shift: float) -> None:
         """Add to the first bias what its picture lacks (away from the border, where less of it is seen)."""
@@ -176,7 +176,7 @@ def _round_weights(
     name, axis = operation.inputs[1], _CHANNEL_AXIS[operation.kind]
     weights = _get_data(graph, name)
     others = tuple(number for number in range(4) if number != axis)
-    scales = np.abs(weights).max(axis=others) / 127
+    scales: NDArray[np.float32] = np.maximum(np.abs(weights).max(axis=others) / 127, 1e-12)
     scales = np.maximum(np.maximum(scales, _SMALLEST_SCALE * scales.max()), smallest_scales).astype(np.float32)
     along_axis = np.expand_dims(scales, others)
     rounded = np.clip(np.rint(weights / along_axis), -127, 127).astype(np.int8)
