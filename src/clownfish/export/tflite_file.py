@@ -1,15 +1,14 @@
 """`clownfish export --to tflite`: the whole way from `model.onnx` to a TensorFlow Lite file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from clownfish.errors import MissingExtraError
+from clownfish.export.rounding import Ranges
 from clownfish.export.tflite.graph import Graph
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import (
-    Ranges,
     halve_weights,
-    list_calibrated,
     quantize_activations,
     quantize_weights,
 )
@@ -24,7 +23,7 @@ def build_tflite(
     precision: Precision,
     *,
     score_threshold: float | None = None,
-    measure_ranges: Callable[[Sequence[str]], Ranges] = lambda _: {},
+    ranges: Ranges | None = None,
 ) -> bytes:
     """Write a model as TensorFlow Lite, with its labels and all that clownfish knows inside.
 
@@ -33,7 +32,7 @@ def build_tflite(
         facts: its properties by name; "labels", "backbone" and "clownfish.version" are needed.
         precision: float32; float16 weights; "dynamic", 8-bit weights; or int8, 8-bit weights and activations.
         score_threshold: largest probability from which on a photo is answered; None to answer always.
-        measure_ranges: from names of tensors of `model` to their smallest and largest values; called for int8.
+        ranges: for int8, of the outputs of convolutions and additions, from photos like those to come.
 
     Returns:
         The file: "image" uint8 (1, size, size, 3) to "probabilities" and, where the model has it, "embedding", both
@@ -55,7 +54,7 @@ def build_tflite(
         score_threshold=score_threshold,
         outputs=graph.outputs,
     )
-    graph = _reduce(graph, precision, measure_ranges)
+    graph = _reduce(graph, precision, ranges or {})
     return append_files(serialise_graph(graph, standard), facts["labels"], {**facts, "precision": precision})
 
 
@@ -72,11 +71,11 @@ def check_extra() -> None:
         raise MissingExtraError("TensorFlow Lite", "tflite") from error
 
 
-def _reduce(graph: Graph, precision: Precision, measure_ranges: Callable[[Sequence[str]], Ranges]) -> Graph:
+def _reduce(graph: Graph, precision: Precision, ranges: Ranges) -> Graph:
     if precision == "float32":
         return graph
     if precision == "dynamic":
         graph = quantize_weights(graph)
     if precision == "int8":
-        graph = quantize_activations(graph, measure_ranges(list_calibrated(graph)))
+        graph = quantize_activations(graph, ranges)
     return halve_weights(graph)

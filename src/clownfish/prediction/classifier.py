@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FORMAT = "1"
+_PLAIN_PROPERTIES = ("clownfish.format", "clownfish.version", "created", "seal", "training_photos")
+"""Those that are no JSON."""
 _MAX_MODEL_BYTES = 2 << 30  # ONNX files cannot be larger
 
 
@@ -102,6 +104,13 @@ class Classifier:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ModelFileError(f"The metadata of {self.path} is damaged: {name} is no JSON ({error}).") from error
+
+    def read_all_metadata(self) -> dict[str, Any]:
+        """Read every property of the model file: those that are JSON as what they hold, the others as text."""
+        return {
+            name: text if name in _PLAIN_PROPERTIES else self.read_metadata(name)
+            for name, text in self._metadata.items()
+        }
 
     def _parse_metadata(self, metadata: Mapping[str, str]) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import flatbuffers
 
+from clownfish.export.labels import format_labels
 from clownfish.files import compute_facts_seal
 
 LABELS_FILE = "labels.txt"
@@ -105,18 +106,6 @@ def append_files(model: bytes, classes: Sequence[str], facts: Mapping[str, Any])
         for name, data in ((LABELS_FILE, labels), (FACTS_FILE, content)):
             files.writestr(zipfile.ZipInfo(name, _EPOCH), data)
     return archive.getvalue()
-
-
-def format_labels(classes: Sequence[str]) -> bytes:
-    """One label a line, in the order of the probabilities.
-
-    Args:
-        classes: the labels.
-
-    Returns:
-        The content of the file, UTF-8.
-    """
-    return "".join(f"{label}\n" for label in classes).encode()
 
 
 def _add_image(builder: flatbuffers.Builder) -> Offset:

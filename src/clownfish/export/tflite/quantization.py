@@ -6,7 +6,6 @@ of its input times that of its weights. Only the convolutions and the additions 
 means and deviations over space, the layer on top and the embedding stay in floats.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,20 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.errors import ModelFileError
+from clownfish.export.rounding import Ranges, choose_steps, find_smallest_scales, round_weights
 from clownfish.export.tflite.graph import Graph, Operation, Quantization, Tensor
 
-Ranges = Mapping[str, tuple[float, float]]
-"""Smallest and largest value of a tensor."""
-
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
-_MAX_BIAS = 2.0**30
-_SMALLEST_SCALE = 1e-5
-"""Of a channel, as a share of the largest of its layer."""
-
-
-def list_calibrated(graph: Graph) -> list[str]:
-    """List the tensors whose ranges `quantize_activations` needs."""
-    return [operation.output for operation in graph.operations if _is_integer(operation, graph)]
 
 
 def halve_weights(graph: Graph) -> Graph:
@@ -73,7 +62,7 @@ def quantize_activations(graph: Graph, ranges: Ranges) -> Graph:
 
     Args:
         graph: the network in floats.
-        ranges: of every tensor of `list_calibrated`, from photos like those to come.
+        ranges: of the output of every convolution and addition, from photos like those to come.
 
     Returns:
         The network; its input is still uint8 and its outputs are still floats.
@@ -137,15 +126,12 @@ class _Quantizer:
         if operation.kind in _CHANNEL_AXIS:
             bias = _get_data(self.graph, operation.inputs[2])
             of_input = _get_quantization(self.graph, operation.inputs[0]).scales
-            steps = of_input * _round_weights(self.graph, operation, np.abs(bias) / (of_input * _MAX_BIAS))
-            rounded = np.rint(bias / steps).astype(np.int32)
-            self.graph.add_constant(operation.inputs[2], rounded, Quantization(scales=steps))
-        low, high = self._ranges[operation.output]
-        low, high = min(low, 0.0), max(high, 0.0)  # zero is exact, for the padding
-        scale = max(high - low, 1e-6) / 255
-        quantization = Quantization(
-            scales=np.array([scale], np.float32), zero_point=int(np.clip(np.rint(-128 - low / scale), -128, 127))
-        )
+            steps = of_input * _round_weights(self.graph, operation, find_smallest_scales(bias, of_input.item()))
+            self.graph.add_constant(
+                operation.inputs[2], np.rint(bias / steps).astype(np.int32), Quantization(scales=steps)
+            )
+        scale, zero_point = choose_steps(*self._ranges[operation.output], lowest=-128)
+        quantization = Quantization(scales=np.array([scale], np.float32), zero_point=zero_point)
         source = self._source.tensors[operation.output]
         self.graph.tensors[operation.output] = replace(source, dtype=np.int8, quantization=quantization)
         self.graph.operations.append(operation)
@@ -169,17 +155,9 @@ def _is_integer(operation: Operation, graph: Graph) -> bool:
 def _round_weights(
     graph: Graph, operation: Operation, smallest_scales: NDArray[np.float32] | float = 0.0
 ) -> NDArray[np.float32]:
-    """Replace the weights of a convolution by integers; returns one scale a channel.
-
-    A channel whose weights are all but zero (pre-trained networks have some) still gets a scale of a usual size.
-    """
+    """Replace the weights of a convolution by integers; returns one scale a channel."""
     name, axis = operation.inputs[1], _CHANNEL_AXIS[operation.kind]
-    weights = _get_data(graph, name)
-    others = tuple(number for number in range(4) if number != axis)
-    scales: NDArray[np.float32] = np.maximum(np.abs(weights).max(axis=others) / 127, 1e-12)
-    scales = np.maximum(np.maximum(scales, _SMALLEST_SCALE * scales.max()), smallest_scales).astype(np.float32)
-    along_axis = np.expand_dims(scales, others)
-    rounded = np.clip(np.rint(weights / along_axis), -127, 127).astype(np.int8)
+    rounded, scales = round_weights(_get_data(graph, name), axis, smallest_scales)
     graph.add_constant(name, rounded, Quantization(scales=scales, axis=axis))
     return scales
 
