@@ -42,6 +42,7 @@ OPTIONS = {
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
     },
     "count": {"--out", "--photos", "--json", "--quiet"},
+    "export": {"--to", "--quantize", "--photos", "--out", "--overwrite", "--force", "--json", "--quiet"},
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
@@ -52,6 +53,7 @@ ARGUMENTS = {
     "evaluate": ["model", "photos"],
     "count": ["model", "photos"],
     "audit": ["photos"],
+    "export": ["model"],
 }
 
 

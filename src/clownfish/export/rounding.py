@@ -29,9 +29,9 @@ def round_weights(
         Integers of the same shape, -127 to 127, and the scales, shape (num_channels,).
     """
     others = tuple(number for number in range(weights.ndim) if number != axis)
-    wanted = np.maximum(np.abs(weights).max(axis=others) / 127, 1e-12)
-    wanted = np.maximum(np.maximum(wanted, _SMALLEST_SCALE * wanted.max()), smallest_scales)
-    scales: NDArray[np.float32] = wanted.astype(np.float32)
+    largest = np.abs(weights).max(axis=others)
+    floor = np.maximum(_SMALLEST_SCALE * largest.max() / 127, smallest_scales)
+    scales: NDArray[np.float32] = np.maximum(largest / 127, np.maximum(floor, 1e-12)).astype(np.float32)
     rounded = np.clip(np.rint(weights / np.expand_dims(scales, others)), -127, 127).astype(np.int8)
     return rounded, scales
 

@@ -64,11 +64,18 @@ def check_extra() -> None:
     Raises:
         MissingExtraError: the extra is not installed.
     """
+    if not is_installed():
+        raise MissingExtraError("TensorFlow Lite", "tflite")
+
+
+def is_installed() -> bool:
+    """Tell whether the extra is there."""
     try:
         import ai_edge_litert.interpreter  # noqa: F401
         import flatbuffers  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("TensorFlow Lite", "tflite") from error
+    except ImportError:
+        return False
+    return True
 
 
 def _reduce(graph: Graph, precision: Precision, ranges: Ranges) -> Graph:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.errors import ConfigError, ExportError, OutputError, PhotosError, UnusablePhotoError
+from clownfish.errors import ConfigError, ExportError, ModelFileError, OutputError, PhotosError, UnusablePhotoError
 from clownfish.export.calibration import measure_ranges
 from clownfish.export.labels import format_labels
 from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx, list_integer_tensors
@@ -91,6 +91,10 @@ def export_classifier(
     if kind == "tflite":
         check_extra()
     classifier = load_classifier(model)
+    if classifier.read_metadata("precision") is not None:
+        raise ModelFileError(
+            f"{classifier.path} was made by clownfish export already. Give the model.onnx that it was made of."
+        )
     path = _choose_path(classifier.path, kind, precision, None if out is None else Path(out), overwrite=overwrite)
     if kind == "saved-labels":
         write_file(path, format_labels(classifier.classes))

@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from clownfish.answers.rules import AnswerRules, Status, read_rules
 from clownfish.errors import ConfigError, ModelFileError, UnusablePhotoError
 from clownfish.images import RESIZES, Preprocessing, decode_photo, prepare_image, read_photo_file
-from clownfish.prediction.networks import Network, open_network, refuse_changed
+from clownfish.prediction.networks import PLAIN_PROPERTIES, Network, open_network, refuse_changed
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _FORMAT = "1"
-_PLAIN_PROPERTIES = ("clownfish.format", "clownfish.version", "created", "seal", "training_photos")
-"""Those that are no JSON."""
 _MAX_MODEL_BYTES = 2 << 30  # ONNX files cannot be larger
 
 
@@ -108,7 +106,7 @@ class Classifier:
     def read_all_metadata(self) -> dict[str, Any]:
         """Read every property of the model file: those that are JSON as what they hold, the others as text."""
         return {
-            name: text if name in _PLAIN_PROPERTIES else self.read_metadata(name)
+            name: text if name in PLAIN_PROPERTIES else self.read_metadata(name)
             for name, text in self._metadata.items()
         }
 

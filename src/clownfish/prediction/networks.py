@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from clownfish.errors import ModelFileError
 
+PLAIN_PROPERTIES = ("clownfish.format", "clownfish.version", "created", "seal", "training_photos")
+"""Properties of a model file that are text; all others are JSON."""
 _TFLITE_MARK = b"TFL3"
 """At the fifth byte of every TensorFlow Lite file."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clownfish.errors import MissingExtraError, ModelFileError
 from clownfish.files import compute_facts_seal
-from clownfish.prediction.networks import refuse_changed, refuse_foreign
+from clownfish.prediction.networks import PLAIN_PROPERTIES, refuse_changed, refuse_foreign
 
 _LABELS_FILE = "labels.txt"
 _FACTS_FILE = "clownfish.json"
@@ -42,7 +42,7 @@ class TfliteNetwork:
         """
         self._model, self._facts = _read_archive(path, data)
         self.metadata = {
-            name: content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+            name: content if name in PLAIN_PROPERTIES else json.dumps(content, ensure_ascii=False)
             for name, content in self._facts.items()
         }
         self._own = threading.local()
