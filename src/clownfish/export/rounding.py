@@ -38,8 +38,7 @@ def round_weights(
 
 def find_smallest_scales(bias: NDArray[np.float32], input_scale: float) -> NDArray[np.float32]:
     """Find the scales of weights from which on the bias, in steps of scale times input scale, fits into 32 bits."""
-    smallest: NDArray[np.float32] = np.abs(bias) / np.float32(input_scale * _MAX_BIAS)
-    return smallest
+    return (np.abs(bias) / (input_scale * _MAX_BIAS)).astype(np.float32)
 
 
 def choose_steps(low: float, high: float, *, lowest: int) -> tuple[float, int]:
