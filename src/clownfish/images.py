@@ -286,6 +286,29 @@ def make_preview(path: Path) -> bytes:
     return buffer.getvalue()
 
 
+def stretch_like_phones(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Bring a photo to a square as MediaPipe Tasks does: decoded in full, stretched, and looked up between four pixels.
+
+    That does not smooth what is made smaller, so fine detail turns to noise; `prepare_pixels` does smooth it.
+
+    Args:
+        data: the whole file.
+        size: side of the square, pixels.
+
+    Returns:
+        Shape (size, size, 3), uint8, RGB.
+
+    Raises:
+        UnusablePhotoError: the bytes are no photo, are damaged, or ask for too much work.
+    """
+    image = _decode(data, Preprocessing(size=MAX_JPEG_PIXELS), [])  # larger than any: libjpeg must not reduce it
+    rgb = convert_to_rgb(_rotate_upright(image)[0], [])
+    # the centre of the first pixel becomes the centre of the first, not corner to corner
+    left, top = 0.5 - 0.5 * rgb.width / size, 0.5 - 0.5 * rgb.height / size
+    whole = (left, top, left + rgb.width, top + rgb.height)
+    return np.asarray(rgb.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR))
+
+
 def convert_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     """Convert any colour mode that Pillow knows to 8-bit RGB; transparency becomes white.
 

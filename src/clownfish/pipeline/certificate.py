@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.compute import run_in_threads
 from clownfish.errors import UnusablePhotoError
 from clownfish.evaluation.intervals import estimate_share
 from clownfish.evaluation.metrics import describe_leak
-from clownfish.images import decode_photo, read_photo_file
+from clownfish.images import decode_photo, read_photo_file, stretch_like_phones
 from clownfish.pipeline.run_photos import RunPhoto
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier
@@ -63,7 +64,13 @@ class _Pairs:
 
 
 def certify(
-    original: Classifier, exported: Classifier, photos: Sequence[RunPhoto], bar: Bar, progress: Progress
+    original: Classifier,
+    exported: Classifier,
+    photos: Sequence[RunPhoto],
+    bar: Bar,
+    progress: Progress,
+    *,
+    is_for_phones: bool = False,
 ) -> Certificate:
     """Compare two models on photos.
 
@@ -73,6 +80,7 @@ def certify(
         photos: that the model was not trained on; their labels may be unknown to it.
         bar: what is needed.
         progress: shows how far the work has come.
+        is_for_phones: look at the photos as phones make them smaller, too.
 
     Returns:
         The certificate, without the names and hashes of the files.
@@ -99,6 +107,8 @@ def certify(
         )
     if bar.largest_difference is not None and not largest <= bar.largest_difference:
         failures.append(f"a probability differs by {largest:.2g}, at most {bar.largest_difference:g} is allowed")
+    if not failures and is_for_phones:
+        facts["resized_by_phone"] = _compare_on_phone(exported, pairs)
     if not failures:
         facts["milliseconds_a_photo"] = _time_both(original, exported, pairs)
     return Certificate(facts=facts, failures=tuple(failures))
@@ -125,6 +135,11 @@ def describe_certificate(facts: Mapping[str, Any]) -> list[str]:
         )
         for photo in facts["disagreeing_photos"][:5]:
             lines.append(f"  {photo['file']}: {photo['before']}, now {photo['after']}")
+    if "resized_by_phone" in facts:
+        num_same = facts["num_photos"] - facts["resized_by_phone"]["num_disagreeing"]
+        lines.append(
+            f"Same label on {num_same} of {facts['num_photos']} photos when a phone makes them smaller (MediaPipe)"
+        )
     if facts.get("accuracy"):
         shares = [facts["accuracy"][name]["value"] for name in ("before", "after")]
         loss = facts["accuracy"]["difference"]
@@ -186,6 +201,28 @@ def _pair(original: Classifier, exported: Classifier, photos: Sequence[RunPhoto]
 def _name(classifier: Classifier, answer: Answer) -> str:
     assert answer.probabilities is not None
     return classifier.classes[int(answer.probabilities.argmax())]
+
+
+def _compare_on_phone(exported: Classifier, pairs: _Pairs) -> dict[str, Any]:
+    """The exported model on photos that a phone has made smaller, against the original on photos that we have."""
+    size = exported.preprocessing.size
+
+    def run(photo: RunPhoto) -> NDArray[np.float32] | None:
+        try:
+            pixels = stretch_like_phones(read_photo_file(Path(photo.photo.path)), size)
+        except UnusablePhotoError:  # gone since
+            return None
+        probabilities: NDArray[np.float32] = exported.run_network(pixels[None])[0]
+        return probabilities
+
+    found = list(run_in_threads(run, pairs.photos))
+    agree = np.array(
+        [
+            probabilities is None or probabilities.argmax() == before.probabilities.argmax()  # type: ignore[union-attr]
+            for probabilities, before in zip(found, pairs.before, strict=True)
+        ]
+    )
+    return {"agreement": asdict(estimate_share(agree, pairs.groups)), "num_disagreeing": int((~agree).sum())}
 
 
 def _compare_accuracy(original: Classifier, exported: Classifier, pairs: _Pairs) -> dict[str, Any] | None:

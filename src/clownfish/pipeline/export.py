@@ -103,7 +103,14 @@ def export_classifier(
     build = _prepare(classifier, kind, precision, chosen)
     data = build({"precision": precision})
     bar = EXACT if precision == "float32" else ROUNDED
-    certificate = certify(classifier, Classifier(path, data), chosen.held_out, bar, progress or NoProgress())
+    certificate = certify(
+        classifier,
+        Classifier(path, data),
+        chosen.held_out,
+        bar,
+        progress or NoProgress(),
+        is_for_phones=kind == "tflite",
+    )
     if certificate.failures:
         if not force:
             raise ExportError(_describe_failure(path, classifier, certificate))
