@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clownfish.api import audit as audit
     from clownfish.api import count as count
     from clownfish.api import evaluate as evaluate
+    from clownfish.api import export_model as export_model
     from clownfish.api import predict as predict
     from clownfish.api import train as train
     from clownfish.errors import BackboneError as BackboneError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from clownfish.pipeline.audit import Audit as Audit
     from clownfish.pipeline.count import CountTable as CountTable
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
+    from clownfish.pipeline.export import Export as Export
     from clownfish.pipeline.run import Run as Run
     from clownfish.prediction.classifier import Classifier as Classifier
     from clownfish.prediction.classifier import Prediction as Prediction
@@ -42,6 +44,7 @@ _HOMES = {
     "Audit": "clownfish.pipeline.audit",
     "CountTable": "clownfish.pipeline.count",
     "Evaluation": "clownfish.pipeline.evaluate",
+    "Export": "clownfish.pipeline.export",
     "ModelFileError": "clownfish.errors",
     "OutputError": "clownfish.errors",
     "PhotosError": "clownfish.errors",
@@ -51,6 +54,7 @@ _HOMES = {
     "audit": "clownfish.api",
     "count": "clownfish.api",
     "evaluate": "clownfish.api",
+    "export_model": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
     "predict": "clownfish.api",
     "train": "clownfish.api",

@@ -41,6 +41,7 @@ def test_certificate_says_what_was_compared(cli: Cli, digits_run: Run, tmp_path:
     assert facts["exported"]["bytes"] == (tmp_path / "phone.tflite").stat().st_size
     assert set(facts["milliseconds_a_photo"]["after"]) == {"batch_1", "batch_32"}
     assert facts["disagreeing_photos"] == []
+    assert facts["resized_by_phone"]["agreement"]["value"] > 0.8  # digits of 8 x 8 pixels are not made smaller
     assert f"Same label on {num_held_out} of {num_held_out} photos (validation and test photos of the run)" in done.out
     assert done.out.endswith("Certificate: phone.tflite.certificate.json\n")
     again = cli("export", digits_run.path, "--to", "tflite", "--out", "phone.tflite")
@@ -65,7 +66,7 @@ def test_int8_is_calibrated_on_training_photos_that_are_given(digits_run: Run, d
 
 
 def test_onnx_is_made_smaller(digits_run: Run, tmp_path: Path) -> None:
-    exported = export_classifier(digits_run.path, "onnx", precision="float16", out=tmp_path)
+    exported = clownfish.export_model(digits_run.path, "onnx", quantize="float16", out=tmp_path, quiet=True)
     assert exported.path == tmp_path / "model-float16.onnx" and exported.certificate is not None
     assert exported.facts["certified"]
     assert exported.path.stat().st_size < 0.55 * (digits_run.path / "model.onnx").stat().st_size
