@@ -110,7 +110,7 @@ def predict(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx or a run folder).
+    """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx, a run folder or an exported file).
 
     An answer is "ok", "unsure" (such answers are wrong too often) or "unlike anything seen" (perhaps no
     class).

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clownfish.compute import run_in_threads
 from clownfish.errors import UnusablePhotoError
 from clownfish.evaluation.intervals import estimate_share
-from clownfish.evaluation.metrics import describe_leak
+from clownfish.evaluation.paired import estimate_difference
 from clownfish.images import decode_photo, read_photo_file, stretch_like_phones
 from clownfish.pipeline.run_photos import RunPhoto
 from clownfish.prediction.batch import Answer, predict_photos
@@ -226,7 +226,7 @@ def _compare_on_phone(exported: Classifier, pairs: _Pairs) -> dict[str, Any]:
 
 
 def _compare_accuracy(original: Classifier, exported: Classifier, pairs: _Pairs) -> dict[str, Any] | None:
-    """On the test photos, paired: both models on the same photos, with groups drawn anew."""
+    """On the test photos, paired: both models on the same photos."""
     rows = [
         row for row, photo in enumerate(pairs.photos) if photo.part == "test" and photo.photo.label in original.classes
     ]
@@ -234,13 +234,16 @@ def _compare_accuracy(original: Classifier, exported: Classifier, pairs: _Pairs)
         return None
     labels = np.array([original.classes.index(pairs.photos[row].photo.label) for row in rows], np.int64)
     groups = pairs.groups[rows]
-    before, after = (np.array([side[row].probabilities for row in rows]) for side in (pairs.before, pairs.after))
-    shares = {
-        name: asdict(estimate_share(probabilities.argmax(axis=1) == labels, groups))
-        for name, probabilities in (("before", before), ("after", after))
+    before, after = (
+        np.array([side[row].probabilities for row in rows]).argmax(axis=1) == labels
+        for side in (pairs.before, pairs.after)
+    )
+    return {
+        "num_photos": len(rows),
+        "before": asdict(estimate_share(before, groups)),
+        "after": asdict(estimate_share(after, groups)),
+        "difference": asdict(estimate_difference(before, after, groups)),
     }
-    difference = describe_leak(labels, before, after, groups.tolist(), seed=1)  # the second less the first
-    return {"num_photos": len(rows), **shares, "difference": difference}
 
 
 def _list_disagreeing(original: Classifier, exported: Classifier, pairs: _Pairs) -> list[dict[str, Any]]:
