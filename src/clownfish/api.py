@@ -1,19 +1,21 @@
 """The verbs for Python: the same names and options as on the command line."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clownfish.config import TrainConfig, read_config
 from clownfish.pipeline.audit import Audit, audit_photos
 from clownfish.pipeline.count import CountTable, count_photos
 from clownfish.pipeline.evaluate import Evaluation, evaluate_classifier
-from clownfish.pipeline.export import Export, export_classifier
 from clownfish.pipeline.predict import predict_table
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.train import train_classifier
 from clownfish.prediction.classifier import Classifier
 from clownfish.prediction.table import TableSummary
 from clownfish.progress import BarProgress, NoProgress, Progress
+
+if TYPE_CHECKING:
+    from clownfish.pipeline.export import Export
 
 _PATHS = ("place", "folder", "weights", "corrections")
 
@@ -202,7 +204,7 @@ def export_model(
     overwrite: bool = False,
     force: bool = False,
     quiet: bool = False,
-) -> Export:
+) -> "Export":
     """Write a model in another form, and certify that it gives the same answers.
 
     Args:
@@ -221,6 +223,8 @@ def export_model(
     Raises:
         ClownfishError: see `pipeline.export.export_classifier`.
     """
+    from clownfish.pipeline.export import export_classifier  # onnx takes time to import, and train starts without it
+
     return export_classifier(
         model,
         to,

@@ -117,8 +117,8 @@ def export_classifier(
         data = build({"precision": precision, "not_certified": list(certificate.failures)})
     facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
-    write_file(path, data)
     write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
+    write_file(path, data)  # last, so that there is never a file without a certificate
     return Export(path=path, certificate=beside, facts=facts)
 
 
