@@ -303,10 +303,12 @@ def stretch_like_phones(data: bytes, size: int) -> NDArray[np.uint8]:
     """
     image = _decode(data, Preprocessing(size=MAX_JPEG_PIXELS), [])  # larger than any: libjpeg must not reduce it
     rgb = convert_to_rgb(_rotate_upright(image)[0], [])
-    # the centre of the first pixel becomes the centre of the first, not corner to corner
+    # pixel x is looked up at x * width / size, so the centre of the first becomes the centre of the first
     left, top = 0.5 - 0.5 * rgb.width / size, 0.5 - 0.5 * rgb.height / size
     whole = (left, top, left + rgb.width, top + rgb.height)
-    return np.asarray(rgb.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR))
+    # a small photo is looked up beyond its last pixels, which go on there
+    padded = Image.fromarray(np.pad(np.asarray(rgb), ((0, 1), (0, 1), (0, 0)), mode="edge"))
+    return np.asarray(padded.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR))
 
 
 def convert_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
