@@ -7,7 +7,9 @@ import pytest
 from clownfish.backbones import load_backbone
 from clownfish.export.calibration import measure_ranges
 from clownfish.export.model_file import ModelDescription, build_model
-from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx, list_integer_tensors
+from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx
+from clownfish.export.tflite.lowering import lower_model
+from clownfish.export.tflite.quantization import list_rounded_tensors
 from clownfish.images import Preprocessing
 from clownfish.prediction.classifier import Classifier
 from clownfish.records import Head
@@ -37,7 +39,7 @@ def test_reduced_model_is_small_close_and_ours(
     model: bytes, pictures: np.ndarray, precision: OnnxPrecision, largest_share: float
 ) -> None:
     assert precision in ONNX_PRECISIONS
-    ranges = measure_ranges(model, list_integer_tensors(model), pictures)
+    ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures)
     data = build_reduced_onnx(model, precision, {"precision": precision}, ranges=ranges)
     assert data == build_reduced_onnx(model, precision, {"precision": precision}, ranges=ranges)
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
@@ -50,8 +52,8 @@ def test_reduced_model_is_small_close_and_ours(
 
 
 def test_ranges_hold_what_the_network_computes(model: bytes, pictures: np.ndarray) -> None:
-    names = list_integer_tensors(model)
-    assert (names[0], len(names)) == ("stem.relu6", 58)
+    names = list_rounded_tensors(lower_model(model))
+    assert (names[0], len(names)) == ("block3.expand.relu6", 46)
     ranges = measure_ranges(model, names, pictures)
     assert all(0 <= low <= high <= 6 for name, (low, high) in ranges.items() if name.endswith("relu6"))
     one = measure_ranges(model, names, pictures[:1])

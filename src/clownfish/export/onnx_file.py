@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from clownfish.export.rounding import Ranges, choose_steps, find_smallest_scales, round_weights
+from clownfish.export.tflite.lowering import lower_model
+from clownfish.export.tflite.quantization import find_integer_outputs
 from clownfish.files import compute_seal
 
 OnnxPrecision = Literal["float16", "int8"]
 ONNX_PRECISIONS: tuple[OnnxPrecision, ...] = get_args(OnnxPrecision)
 _UNSEALED = "?" * 64
-_PICTURE_RANGE = (-1.0, 1.0)
 
 
 def build_reduced_onnx(
@@ -27,14 +28,14 @@ def build_reduced_onnx(
         model: the content of `model.onnx`.
         precision: float16 weights, made whole again when the file is loaded; or int8, 8-bit weights and activations.
         facts: further properties, each stored as JSON, such as "precision".
-        ranges: for int8, of every tensor of `list_integer_tensors`, from photos like those to come.
+        ranges: for int8, of every tensor of `list_rounded_tensors`, from photos like those to come.
 
     Returns:
         The serialised model, sealed anew, with the inputs, outputs and properties of the original.
     """
     reduced = onnx.load_from_string(model)
     if precision == "int8":
-        _Quantizer(reduced, ranges or {}).run()
+        _Quantizer(reduced, find_integer_outputs(lower_model(model)), ranges or {}).run()
     _halve_weights(reduced)
     properties = {entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props}
     created = properties["created"]
@@ -43,26 +44,6 @@ def build_reduced_onnx(
     )
     data: bytes = reduced.SerializeToString(deterministic=True)
     return data.replace(_UNSEALED.encode(), compute_seal(data, _UNSEALED, created).encode())
-
-
-def list_integer_tensors(model: bytes) -> list[str]:
-    """List what is computed in integers in an int8 model: convolutions with their limits, and sums of two pictures.
-
-    Args:
-        model: the content of `model.onnx`.
-
-    Returns:
-        Names of tensors.
-    """
-    graph = onnx.load_from_string(model).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    limited = {node.input[0] for node in graph.node if node.op_type == "Clip"}
-    return [
-        node.output[0]
-        for node in graph.node
-        if (node.op_type in ("Conv", "Clip") and node.output[0] not in limited)
-        or (node.op_type == "Add" and not weights.intersection(node.input))
-    ]
 
 
 def _halve_weights(whole: onnx.ModelProto) -> None:
@@ -85,12 +66,14 @@ def _halve_weights(whole: onnx.ModelProto) -> None:
 class _Quantizer:
     """Puts a pair of QuantizeLinear and DequantizeLinear behind every tensor that becomes integers.
 
-    Runtimes join these pairs with the convolutions between them (the "QDQ" form). Only convolutions and the additions
-    of two pictures are computed in integers; statistics, layer and embedding read what is made whole again.
+    Runtimes join these pairs with the convolutions between them (the "QDQ" form). What is computed in
+    integers is the same as in TensorFlow Lite files; all else reads what is made whole again.
     """
 
-    def __init__(self, model: onnx.ModelProto, ranges: Ranges) -> None:
+    def __init__(self, model: onnx.ModelProto, integer: set[str], ranges: Ranges) -> None:
         self._graph = model.graph
+        self._integer = integer
+        self._limited = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Clip"}
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._ranges = ranges
         self._scales: dict[str, float] = {}
@@ -98,21 +81,22 @@ class _Quantizer:
 
     def run(self) -> None:
         for node in list(self._graph.node):
-            if node.op_type == "Conv" and node.input[0] not in self._scales:
-                self._add_pair(node.input[0], *_PICTURE_RANGE)  # the normalised picture
-            if node.op_type == "Conv":
+            result = self._limited.get(node.output[0], node.output[0])
+            if node.op_type == "Conv" and result in self._integer:
+                if node.input[0] not in self._scales:
+                    self._add_pair(node.input[0])
                 self._round_convolution(node)
             for position, name in enumerate(node.input):
                 if name in self._scales:
                     node.input[position] = f"{name}.whole"
             self._nodes.append(node)
-            if node.output[0] in self._ranges:
-                self._add_pair(node.output[0], *self._ranges[node.output[0]])
+            if node.output[0] in self._integer:
+                self._add_pair(node.output[0])
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
 
-    def _add_pair(self, name: str, low: float, high: float) -> None:
-        scale, zero_point = choose_steps(low, high, lowest=0)
+    def _add_pair(self, name: str) -> None:
+        scale, zero_point = choose_steps(*self._ranges[name], lowest=0)
         self._scales[name] = scale
         inputs = [
             self._add_weight(f"{name}.scale", np.array(scale, np.float32)),

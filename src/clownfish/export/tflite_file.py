@@ -32,7 +32,7 @@ def build_tflite(
         facts: its properties by name; "labels", "backbone" and "clownfish.version" are needed.
         precision: float32; float16 weights; "dynamic", 8-bit weights; or int8, 8-bit weights and activations.
         score_threshold: largest probability from which on a photo is answered; None to answer always.
-        ranges: for int8, of the outputs of convolutions and additions, from photos like those to come.
+        ranges: for int8, of every tensor of `list_rounded_tensors`, from photos like those to come.
 
     Returns:
         The file: "image" uint8 (1, size, size, 3) to "probabilities" and, where the model has it, "embedding", both

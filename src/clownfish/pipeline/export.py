@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from clownfish.errors import ConfigError, ExportError, ModelFileError, OutputError, PhotosError, UnusablePhotoError
 from clownfish.export.calibration import measure_ranges
 from clownfish.export.labels import format_labels
-from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx, list_integer_tensors
+from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx
+from clownfish.export.tflite.lowering import lower_model
+from clownfish.export.tflite.quantization import list_rounded_tensors
 from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
 from clownfish.files import encode_text, write_file
 from clownfish.images import decode_photo, read_photo_file
@@ -183,7 +185,7 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
                 " was. Give them with --photos, or choose --quantize dynamic, which needs none."
             ]
         )
-    ranges = measure_ranges(model, list_integer_tensors(model), pictures) if pictures else {}
+    ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures) if pictures else {}
     if kind == "onnx":
         return lambda facts: build_reduced_onnx(model, cast(OnnxPrecision, precision), facts, ranges=ranges)
     threshold = None

@@ -2,8 +2,8 @@
 
 Integers follow TFLite's rules (Jacob et al. 2018, arXiv 1712.05877): weights symmetric, with one scale an output
 channel; activations with one scale and a zero point, from the smallest and largest values seen; a bias has the scale
-of its input times that of its weights. Only the convolutions and the additions between them are done in integers. The
-means and deviations over space, the layer on top and the embedding stay in floats.
+of its input times that of its weights. Only convolutions and the additions between them are done in integers, and not
+the first few. The means and deviations over space, the layer on top and the embedding stay in floats.
 """
 
 from dataclasses import replace
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.errors import ModelFileError
 from clownfish.export.rounding import Ranges, choose_steps, find_smallest_scales, round_weights
 from clownfish.export.tflite.graph import Graph, Operation, Quantization, Tensor
 
+_FIRST_INTEGER_REDUCTION = 8
+"""Integers begin where the picture has shrunk to an eighth of its side."""
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
 
 
@@ -51,8 +52,9 @@ def quantize_weights(graph: Graph) -> Graph:
         The same network with smaller weights.
     """
     quantized = Graph(graph.image, graph.outputs, dict(graph.tensors), list(graph.operations))
+    integer = find_integer_outputs(graph)
     for operation in graph.operations:
-        if operation.kind in _CHANNEL_AXIS:
+        if operation.kind in _CHANNEL_AXIS and operation.output in integer:
             _round_weights(quantized, operation)
     return quantized
 
@@ -62,79 +64,96 @@ def quantize_activations(graph: Graph, ranges: Ranges) -> Graph:
 
     Args:
         graph: the network in floats.
-        ranges: of the output of every convolution and addition, from photos like those to come.
+        ranges: of every tensor of `list_rounded_tensors`, from photos like those to come.
 
     Returns:
         The network; its input is still uint8 and its outputs are still floats.
-
-    Raises:
-        ModelFileError: the pictures are not brought to floats by one factor and one offset.
     """
     return _Quantizer(graph, ranges).run()
+
+
+def find_integer_outputs(graph: Graph) -> set[str]:
+    """Find what is computed in integers: convolutions, and the additions between them, but the first few.
+
+    Where pictures are still large there are few weights, and what is rounded there disturbs everything behind it.
+
+    Args:
+        graph: the network.
+
+    Returns:
+        Names of results.
+    """
+    largest = -(-graph.tensors[graph.image].shape[1] // _FIRST_INTEGER_REDUCTION)
+    found: set[str] = set()
+    for operation in graph.operations:
+        is_small = operation.kind in _CHANNEL_AXIS and graph.tensors[operation.output].shape[1] <= largest
+        if is_small or (operation.kind == "ADD" and found.issuperset(operation.inputs)):
+            found.add(operation.output)
+    return found
+
+
+def list_rounded_tensors(graph: Graph) -> list[str]:
+    """List the tensors whose ranges `quantize_activations` needs.
+
+    Args:
+        graph: the network.
+
+    Returns:
+        Names, in the order of the network.
+    """
+    integer = find_integer_outputs(graph)
+    read = {
+        name
+        for operation in graph.operations
+        if operation.output in integer
+        for name in operation.inputs
+        if graph.tensors[name].data is None
+    }
+    return [operation.output for operation in graph.operations if operation.output in integer | read]
 
 
 class _Quantizer:
     def __init__(self, graph: Graph, ranges: Ranges) -> None:
         self._source = graph
         self._ranges = ranges
-        constants = {name: tensor for name, tensor in graph.tensors.items() if tensor.data is not None}
-        self.graph = Graph(image=graph.image, outputs=graph.outputs, tensors=constants)
+        known = {name: tensor for name, tensor in graph.tensors.items() if tensor.data is not None}
+        self.graph = Graph(graph.image, graph.outputs, {graph.image: graph.tensors[graph.image], **known})
 
     def run(self) -> Graph:
-        shift = self._add_image()
-        operations = self._source.operations[3:]
-        self._shift_bias(operations[0], shift)
-        for operation in operations:
-            if _is_integer(operation, self._source):
+        integer = find_integer_outputs(self._source)
+        for operation in self._source.operations:
+            if operation.output in integer:
                 self._add_integer_operation(operation)
             else:
                 inputs = tuple(self._find_float(name) for name in operation.inputs)
                 self.graph.tensors[operation.output] = self._source.tensors[operation.output]
                 self.graph.operations.append(replace(operation, inputs=inputs))
-        used = {name for operation in self.graph.operations for name in (*operation.inputs, operation.output)}
-        self.graph.tensors = {name: tensor for name, tensor in self.graph.tensors.items() if name in used}
         return self.graph
-
-    def _add_image(self) -> float:
-        """Read the bytes of the picture as the normalised values; returns what each of them lacks.
-
-        The normalisation is scale * byte - offset, so that its zero lies between two bytes; the zero point is the
-        upper one.
-        """
-        first = self._source.operations[:3]
-        if [operation.kind for operation in first] != ["CAST", "MUL", "SUB"]:
-            raise ModelFileError("The network does not begin as clownfish writes it, so it cannot be made of integers.")
-        scale, offset = (_get_data(self._source, operation.inputs[1]).item() for operation in first[1:])
-        zero_point = int(np.ceil(offset / scale - 1e-3))
-        image = self._source.tensors[self._source.image]
-        scales = np.array([scale], np.float32)
-        self.graph.tensors[self._source.image] = replace(
-            image, quantization=Quantization(scales=scales, zero_point=zero_point)
-        )
-        signed = Tensor(
-            shape=image.shape, dtype=np.int8, quantization=Quantization(scales=scales, zero_point=zero_point - 128)
-        )
-        self.graph.add_operation("QUANTIZE", (self._source.image,), first[2].output, signed)
-        return float(zero_point * scale - offset)
-
-    def _shift_bias(self, stem: Operation, shift: float) -> None:
-        """Add to the first bias what its picture lacks (away from the border, where less of it is seen)."""
-        weights, bias = (_get_data(self.graph, name) for name in stem.inputs[1:])
-        self.graph.add_constant(stem.inputs[2], (bias + shift * weights.sum(axis=(1, 2, 3))).astype(np.float32))
 
     def _add_integer_operation(self, operation: Operation) -> None:
         if operation.kind in _CHANNEL_AXIS:
-            bias = _get_data(self.graph, operation.inputs[2])
-            of_input = _get_quantization(self.graph, operation.inputs[0]).scales
+            inputs: tuple[str, ...] = (self._find_integer(operation.inputs[0]), *operation.inputs[1:])
+            bias = _get_data(self.graph, inputs[2])
+            of_input = _get_quantization(self.graph, inputs[0]).scales
             steps = of_input * _round_weights(self.graph, operation, find_smallest_scales(bias, of_input.item()))
-            self.graph.add_constant(
-                operation.inputs[2], np.rint(bias / steps).astype(np.int32), Quantization(scales=steps)
-            )
-        scale, zero_point = choose_steps(*self._ranges[operation.output], lowest=-128)
+            self.graph.add_constant(inputs[2], np.rint(bias / steps).astype(np.int32), Quantization(scales=steps))
+        else:
+            inputs = tuple(self._find_integer(name) for name in operation.inputs)
+        self.graph.tensors[operation.output] = self._round(operation.output)
+        self.graph.operations.append(replace(operation, inputs=inputs))
+
+    def _round(self, name: str) -> Tensor:
+        scale, zero_point = choose_steps(*self._ranges[name], lowest=-128)
         quantization = Quantization(scales=np.array([scale], np.float32), zero_point=zero_point)
-        source = self._source.tensors[operation.output]
-        self.graph.tensors[operation.output] = replace(source, dtype=np.int8, quantization=quantization)
-        self.graph.operations.append(operation)
+        return replace(self._source.tensors[name], dtype=np.int8, quantization=quantization)
+
+    def _find_integer(self, name: str) -> str:
+        if self.graph.tensors[name].dtype == np.int8:
+            return name
+        rounded = f"{name}.integers"
+        if rounded not in self.graph.tensors:
+            self.graph.add_operation("QUANTIZE", (name,), rounded, self._round(name))
+        return rounded
 
     def _find_float(self, name: str) -> str:
         if not name or self.graph.tensors[name].dtype != np.int8:
@@ -143,13 +162,6 @@ class _Quantizer:
         if whole not in self.graph.tensors:
             self.graph.add_operation("DEQUANTIZE", (name,), whole, self._source.tensors[name])
         return whole
-
-
-def _is_integer(operation: Operation, graph: Graph) -> bool:
-    """Convolutions, and the additions of two pictures."""
-    return operation.kind in _CHANNEL_AXIS or (
-        operation.kind == "ADD" and all(len(graph.tensors[name].shape) == 4 for name in operation.inputs)
-    )
 
 
 def _round_weights(
