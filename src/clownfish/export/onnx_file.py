@@ -116,11 +116,8 @@ class _Quantizer:
         for position, values, scale in ((1, rounded, scales), (2, np.rint(bias / steps).astype(np.int32), steps)):
             name = node.input[position]
             self._graph.initializer.remove(self._weights[name])
-            inputs = [
-                self._add_weight(f"{name}.integers", values),
-                self._add_weight(f"{name}.scale", scale),
-                self._add_weight(f"{name}.zero_point", np.zeros(len(scale), values.dtype)),
-            ]
+            # without a zero point, which is then 0
+            inputs = [self._add_weight(f"{name}.integers", values), self._add_weight(f"{name}.scale", scale)]
             self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], name=name, axis=0))
 
     def _add_weight(self, name: str, values: NDArray[Any]) -> str:
