@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clownfish.evaluation.paired import estimate_difference
+from clownfish.evaluation.share_difference import estimate_difference
 
 
 def repeat(both: int, lost: int, won: int, neither: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
