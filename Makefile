@@ -1,5 +1,6 @@
 # make demo: train on pictures that come with the install     make check: format, lint, types, layers
 # make test: run the tests                                     make clean: remove what these made
+# make docs: build the documentation into site/                make pictures: renew its pictures and numbers, and the notebooks
 #
 # Everything happens in .venv, which the first call makes (about 520 MB on disk, a minute or two).
 # Linux and macOS; CONTRIBUTING.md has the same for Windows.
@@ -14,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PI
 
 # two pips must not write into one environment
 .NOTPARALLEL:
-.PHONY: demo test check format constraints clean
+.PHONY: demo test check format docs pictures constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/clownfish demo
@@ -32,10 +33,19 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Every warning is an error; MkDocs itself is asked not to advertise its successors.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/check_site.py site
+
+pictures: $(VENV)/.installed-docs
+	$(BIN)/python docs/pictures/make_pictures.py
+	$(BIN)/python -m jupytext --quiet --update --to ipynb notebooks/*.py
+
 # Renew the versions of the checks, from a fresh environment with the newest of everything.
 constraints:
 	$(MAKE) clean
-	$(MAKE) $(VENV)/.installed-dev
+	$(MAKE) $(VENV)/.installed-docs
 	{ sed -n '/^#/p' .ci/constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > .ci/constraints.new
 	mv .ci/constraints.new .ci/constraints.txt
 
@@ -55,6 +65,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
 
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	@echo "Installing clownfish, its development tools and those of the documentation into $(VENV)."
+	$(INSTALL) --editable '.[dev,docs]'
+	@touch $(VENV)/.installed $(VENV)/.installed-dev $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

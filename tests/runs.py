@@ -23,6 +23,8 @@ from pictures import draw_photo, encode, write_photo
 RUN_FILES = {
     "model.onnx",
     "report.html",
+    "report.json",
+    "cross_validated.csv",
     "metrics.json",
     "photos.csv",
     "predictions.csv",

@@ -43,6 +43,8 @@ OPTIONS = {
     },
     "count": {"--out", "--photos", "--json", "--quiet"},
     "export": {"--to", "--quantize", "--photos", "--out", "--overwrite", "--force", "--json", "--quiet"},
+    "report": {"--out", "--quiet"},
+    "compare": {"--out", "--json", "--quiet"},
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
@@ -54,6 +56,8 @@ ARGUMENTS = {
     "count": ["model", "photos"],
     "audit": ["photos"],
     "export": ["model"],
+    "report": ["run"],
+    "compare": ["runs"],
 }
 
 

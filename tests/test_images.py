@@ -783,3 +783,9 @@ def test_phones_turn_photos_upright() -> None:
 def test_phones_cannot_read_damaged_photos_either() -> None:
     with pytest.raises(UnusablePhotoError, match="not a photo"):
         stretch_like_phones(b"hello, world", 16)
+
+
+@pytest.mark.parametrize(("form", "name"), [("png", "PNG"), ("gif", "GIF")])
+def test_photo_of_which_only_the_beginning_is_left_is_called_damaged(form: str, name: str) -> None:
+    with pytest.raises(UnusablePhotoError, match=f"^damaged: begins as {name}, but what follows is broken or missing$"):
+        decode(SAMPLE_FILES[form][:9])

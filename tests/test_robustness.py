@@ -61,6 +61,17 @@ def wait_for_helpers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     raise AssertionError("no helper processes")
 
 
+def wait_until_idle(helpers: list[psutil.Process]) -> None:
+    deadline, before = time.monotonic() + PATIENCE_SECONDS, -1.0
+    while time.monotonic() < deadline:
+        spent = sum(helper.cpu_times().user for helper in helpers)
+        if spent == before > 0:
+            return
+        before = spent
+        time.sleep(1)
+    raise AssertionError("the helper processes are never idle")
+
+
 def assert_gone(helpers: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(helpers, timeout=PATIENCE_SECONDS)
     assert not alive
@@ -118,8 +129,7 @@ def test_interrupted_training_says_so_and_leaves_no_run(photos: Path, tmp_path: 
 def test_training_is_interrupted_in_its_numerical_part_too(photos: Path, tmp_path: Path) -> None:
     command = ("train", photos, "--out", tmp_path / "run", "--epochs", 10_000, "--patience", 10_000)
     with start(*command) as process:
-        assert_gone(wait_for_helpers(process))  # they end when the photos are read
-        time.sleep(0.3)
+        wait_until_idle(wait_for_helpers(process))  # the photos are read then
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out) == (130, "")

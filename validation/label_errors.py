@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.label_errors import find_label_errors, run_self_test
-from clownfish.pipeline.label_audit import MAX_AXES
+from clownfish.pipeline.examination import MAX_AXES
 from clownfish.pipeline.photo_examination import PENALTY
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import rotate_features

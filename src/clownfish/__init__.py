@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clownfish.api import audit as audit
+    from clownfish.api import compare as compare
     from clownfish.api import count as count
     from clownfish.api import evaluate as evaluate
     from clownfish.api import export_model as export_model
     from clownfish.api import predict as predict
+    from clownfish.api import render_report as render_report
     from clownfish.api import train as train
     from clownfish.errors import BackboneError as BackboneError
     from clownfish.errors import ClownfishError as ClownfishError
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from clownfish.errors import ModelFileError as ModelFileError
     from clownfish.errors import OutputError as OutputError
     from clownfish.errors import PhotosError as PhotosError
+    from clownfish.errors import RunFolderError as RunFolderError
     from clownfish.errors import UnusablePhotoError as UnusablePhotoError
     from clownfish.pipeline.audit import Audit as Audit
+    from clownfish.pipeline.compare import Comparison as Comparison
     from clownfish.pipeline.count import CountTable as CountTable
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.export import Export as Export
@@ -42,6 +46,7 @@ _HOMES = {
     "ClownfishError": "clownfish.errors",
     "ConfigError": "clownfish.errors",
     "Audit": "clownfish.pipeline.audit",
+    "Comparison": "clownfish.pipeline.compare",
     "CountTable": "clownfish.pipeline.count",
     "Evaluation": "clownfish.pipeline.evaluate",
     "Export": "clownfish.pipeline.export",
@@ -50,13 +55,16 @@ _HOMES = {
     "PhotosError": "clownfish.errors",
     "Prediction": "clownfish.prediction.classifier",
     "Run": "clownfish.pipeline.run",
+    "RunFolderError": "clownfish.errors",
     "UnusablePhotoError": "clownfish.errors",
     "audit": "clownfish.api",
+    "compare": "clownfish.api",
     "count": "clownfish.api",
     "evaluate": "clownfish.api",
     "export_model": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
     "predict": "clownfish.api",
+    "render_report": "clownfish.api",
     "train": "clownfish.api",
 }
 

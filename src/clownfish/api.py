@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from clownfish.config import TrainConfig, read_config
 from clownfish.pipeline.audit import Audit, audit_photos
+from clownfish.pipeline.compare import Comparison, compare_runs
 from clownfish.pipeline.count import CountTable, count_photos
 from clownfish.pipeline.evaluate import Evaluation, evaluate_classifier
 from clownfish.pipeline.predict import predict_table
+from clownfish.pipeline.report import render_run_report
 from clownfish.pipeline.run import Run
 from clownfish.pipeline.train import train_classifier
 from clownfish.prediction.classifier import Classifier
@@ -42,7 +44,7 @@ def train(
         The run: `path`, `metrics`, `report`, `classifier`.
 
     Raises:
-        ClownfishError: see `pipeline.train.train_classifier`.
+        ClownfishError: the photos, an option or the run folder has to be corrected; the message says how.
     """
     base = TrainConfig() if config is None else read_config(Path(config))
     if photos is not None:
@@ -82,7 +84,7 @@ def predict(
         How many photos, how many unusable, unsure or unlike anything seen, how many of each label.
 
     Raises:
-        ClownfishError: see `pipeline.predict.predict_table`.
+        ClownfishError: the model, the photos or the table has to be corrected; the message says how.
     """
     return predict_table(
         model,
@@ -116,7 +118,7 @@ def evaluate(
         The numbers and messages.
 
     Raises:
-        ClownfishError: see `pipeline.evaluate.evaluate_classifier`.
+        ClownfishError: the model, the photos or the folder has to be corrected; the message says how.
     """
     return evaluate_classifier(
         model,
@@ -148,7 +150,7 @@ def audit(
         Numbers and messages.
 
     Raises:
-        ClownfishError: see `pipeline.audit.audit_photos`.
+        ClownfishError: the photos, an option or the folder has to be corrected; the message says how.
     """
     options["place"] = photos
     for name in _PATHS:
@@ -183,7 +185,7 @@ def count(
         The counts.
 
     Raises:
-        ClownfishError: see `pipeline.count.count_photos`.
+        ClownfishError: the model, the photos or the table has to be corrected; the message says how.
     """
     return count_photos(
         model,
@@ -235,6 +237,38 @@ def export_model(
         force=force,
         progress=_choose_progress(quiet),
     )
+
+
+def render_report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
+    """Render the report of a finished run again; the photos are not needed.
+
+    Args:
+        run: a run, or its folder.
+        out: the HTML file to write; None to replace the folder's report.html.
+
+    Returns:
+        The file.
+
+    Raises:
+        ClownfishError: see `pipeline.report.render_run_report`.
+    """
+    return render_run_report(run.path if isinstance(run, Run) else run, out=out)
+
+
+def compare(*runs: Run | str | Path, out: str | Path | None = None) -> Comparison:
+    """Compare runs on the photos that they share, and say which differences are real.
+
+    Args:
+        *runs: two or more runs, or their folders.
+        out: an HTML file to write; None to write nothing.
+
+    Returns:
+        The runs, each two of them compared, and messages.
+
+    Raises:
+        ClownfishError: see `pipeline.compare.compare_runs`.
+    """
+    return compare_runs([run.path if isinstance(run, Run) else run for run in runs], out=out)
 
 
 def _choose_progress(quiet: bool) -> Progress:

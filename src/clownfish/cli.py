@@ -292,6 +292,42 @@ def export(
 
 
 @clownfish.command()
+@click.argument("run", type=click.Path())
+@click.option("--out", type=click.Path(), help="HTML file to write. [default: the run's own report.html]")
+@_quiet
+def report(run: str, out: str | None, quiet: bool) -> None:
+    """Render the report of RUN (a run folder) again, such as with a newer clownfish; the photos are not needed."""
+    from clownfish.pipeline.report import render_run_report
+
+    path = render_run_report(run, out=out)
+    if not quiet:
+        _print(f"Report: {path}")
+
+
+@clownfish.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path())
+@click.option("--out", type=click.Path(), help="HTML file to write, with tables and a picture. [default: none]")
+@_json
+@_quiet
+def compare(runs: tuple[str, ...], out: str | None, as_json: bool, quiet: bool) -> None:
+    """Set RUNS (run folders) side by side and say which differences are real.
+
+    Every two runs are compared on the photos that both have, each named by a classifier that had not seen it.
+    """
+    from clownfish.pipeline.compare import compare_runs
+    from clownfish.screen import describe_comparison
+
+    compared = compare_runs(runs, out=out)
+    if as_json:
+        _print(json.dumps(compared.as_json(), indent=2, ensure_ascii=False))
+    elif not quiet:
+        names = {run.name: run.accuracy for run in compared.runs}
+        _print_lines(describe_comparison(names, [pair.sentence for pair in compared.pairs], compared.messages))
+        if compared.path is not None:
+            _print(f"\nPage: {compared.path}")
+
+
+@clownfish.command()
 @_json
 def backbones(as_json: bool) -> None:
     """List the pre-trained networks."""

@@ -7,6 +7,7 @@
     ├── BackboneError        the pre-trained weights are missing, changed or unknown
     ├── ModelFileError       the file is not a model that clownfish made
     ├── ExportError          an exported model disagrees with its original
+    ├── RunFolderError       the folder is not one of a training run, or is damaged
     ├── OutputError          a result cannot be written where it was asked for
     ├── ForecastError        a forecast is asked for that the photos cannot support
     ├── WorkerError          the helper processes cannot be started
@@ -58,6 +59,10 @@ class ModelFileError(ClownfishError):
 
 class ExportError(ClownfishError):
     """An exported model disagrees with its original, or could not be checked."""
+
+
+class RunFolderError(ClownfishError):
+    """The folder is not one that a training run has left, or a file in it is missing or damaged."""
 
 
 class OutputError(ClownfishError):

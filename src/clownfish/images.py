@@ -41,6 +41,15 @@ MAX_JPEG_SCANS = 200
 """Ordinary progressive JPEGs have about ten; each further one repeats the work over all pixels."""
 
 _FORMATS = ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF"]
+_FIRST_BYTES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+}
+"""Long enough not to be met by chance. What is cut off behind them, Pillow calls unknown rather than damaged."""
 _FORMAT_OF_EXTENSION = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
@@ -481,6 +490,9 @@ def _explain_damage(data: bytes, error: Exception) -> str:
         start = data[:16].lstrip()
         if start[:1] == b"<":
             return "not a photo: the file holds a web page or other text"
+        for mark, name in _FIRST_BYTES.items():
+            if data.startswith(mark):
+                return f"damaged: begins as {name}, but what follows is broken or missing"
         return "not a photo, or a format that is not supported (JPEG, PNG, TIFF, WebP, BMP, GIF)"
     text = str(error).strip().rstrip(".") or type(error).__name__
     return f"damaged: {text}"

@@ -98,6 +98,20 @@ class Backbone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoMap:
+    """Where in a photo a score comes from."""
+
+    pixels: NDArray[np.uint8]
+    """What the network saw, shape (size, size, 3)."""
+    values: NDArray[np.float64]
+    """What each place adds to the score, shape (num_rows, num_columns); its mean is `placed`."""
+    placed: float
+    """The part of the score that comes from places."""
+    unplaced: float
+    """The part that belongs to no place."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
     """A linear layer on top of the features; what training makes."""
 

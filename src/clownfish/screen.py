@@ -139,6 +139,31 @@ def describe_audit(metrics: Mapping[str, Any], messages: Sequence[str]) -> list[
     ]
 
 
+def describe_comparison(
+    accuracies: Mapping[str, Mapping[str, float]], sentences: Sequence[str], messages: Sequence[str]
+) -> list[str]:
+    """Tell how runs differ.
+
+    Args:
+        accuracies: by name of the run, cross-validated: value, low, high.
+        sentences: one a pair of runs.
+        messages: what the user should know.
+
+    Returns:
+        The lines.
+    """
+    width = max(map(len, accuracies))
+    return [
+        *(
+            f"{name:<{width}}  {_percent(own['value'])} right ({_percent(own['low'])} to {_percent(own['high'])})"
+            for name, own in accuracies.items()
+        ),
+        "",
+        *(sentence.replace("\u2068", "").replace("\u2069", "") for sentence in sentences),
+        *describe_messages(messages),
+    ]
+
+
 def _describe_probes(probes: Sequence[Mapping[str, Any]]) -> list[str]:
     texts = [f"{probe['name']} {_percent(probe['balanced_accuracy']['value'])}" for probe in probes]
     return [_line("", f"{', '.join(texts)} (guessing {_percent(probes[0]['chance'])})")] if probes else []

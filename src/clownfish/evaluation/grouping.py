@@ -49,3 +49,27 @@ def find_conformal_limit(scores: NDArray[np.float64], groups: Groups, share_abov
     order = np.argsort(scores, kind="stable")
     reached = np.cumsum(weights[order]) >= (1 - share_above) * (weights.sum() + 1) - 1e-9
     return float(scores[order][reached.argmax()]) if reached.any() else float("inf")
+
+
+def draw_evenly(labels: NDArray[np.int64], most: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw photos so that large classes give up theirs before small ones do.
+
+    Args:
+        labels: shape (num_photos,), each at least 0.
+        most: how many photos, about.
+        seed: of the draw.
+
+    Returns:
+        Ascending rows; all of them if they are no more than `most`.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    counts = np.sort(np.bincount(labels))
+    counts = counts[counts > 0]
+    # the largest number a class may keep: what small classes leave is shared by the others
+    left = most - np.concatenate([[0], np.cumsum(counts)[:-1]])
+    shares = left // np.arange(len(counts), 0, -1)
+    quota = max(int(shares[int((counts < shares).sum()) :].max(initial=1)), 1)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    kept = [order[labels[order] == number][:quota] for number in np.unique(labels)]
+    return np.sort(np.concatenate(kept))

@@ -1,6 +1,6 @@
 """How many photos of an unknown species would be noticed: hide each class in turn, and look."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,10 @@ MIN_CLASSES = 3
 """With one of two hidden, nothing is left to tell apart."""
 MAX_CLASSES = 20
 """More would take long; those with most groups are taken."""
+_FEWEST_CLASSES = 5
+_MAX_WORK = 1e9
+"""Photos x axes x classes x fits; some seconds on two cores. Of larger sets fewer classes are hidden, in fewer axes."""
+_MANY_CLASSES_AXES = 128
 _NUM_FOLDS = 2
 _FEW_PHOTOS = 500
 """With fewer, every fold is used, since two would hold too few groups to set a threshold."""
@@ -60,9 +64,13 @@ def hide_classes(problem: HiddenClassProblem, classes: tuple[str, ...], near_wei
     if len(classes) < MIN_CLASSES:
         return []
     num_groups = [count_groups(problem.groups[problem.labels == number]) for number in range(len(classes))]
-    hidden = sorted(sorted(range(len(classes)), key=lambda number: -num_groups[number])[:MAX_CLASSES])
     folds = np.unique(problem.folds)
     folds = folds if len(problem.labels) < _FEW_PHOTOS else folds[:_NUM_FOLDS]
+    if problem.scores.size * len(classes) * len(folds) * MAX_CLASSES > _MAX_WORK:
+        problem = replace(problem, scores=np.ascontiguousarray(problem.scores[:, :_MANY_CLASSES_AXES]))
+    affordable = int(_MAX_WORK / (problem.scores.size * len(classes) * len(folds)))
+    num_hidden = min(max(affordable, _FEWEST_CLASSES), MAX_CLASSES)
+    hidden = sorted(sorted(range(len(classes)), key=lambda number: -num_groups[number])[:num_hidden])
     layers = _fit_layers(problem, hidden, folds, len(classes))
     rows = []
     for position, number in enumerate(hidden):

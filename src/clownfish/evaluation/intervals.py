@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from clownfish.evaluation.light_statistics import find_student_quantile
 
-MODEL_SPREAD = 1.3
+MODEL_SPREAD = 1.5
 """Factor on the variance of a cross-validated accuracy as an estimate of the shipped model's."""
 MIN_GROUPS = 20
 """With fewer groups in all, a range is all that can be said."""

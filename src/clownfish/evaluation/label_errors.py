@@ -88,6 +88,7 @@ def find_label_errors(
     num_classes: int,
     *,
     penalty: float,
+    log_probabilities: NDArray[np.float32] | None = None,
 ) -> LabelErrors:
     """List the photos whose labels are probably wrong.
 
@@ -98,6 +99,7 @@ def find_label_errors(
         folds: shape (num_photos,); a group lies in one fold.
         num_classes: labels are in [0, num_classes).
         penalty: L2 of the layers, relative to the sum of the losses.
+        log_probabilities: what such layers say out-of-fold, if that is known, shape (num_photos, num_classes).
 
     Returns:
         The list; empty where the labels need no slips to be explained.
@@ -108,8 +110,10 @@ def find_label_errors(
     judged = _find_judged(labels, folds, num_classes)
     if judged.sum() < num_classes or len(np.unique(folds)) < 2:
         return _list_nothing(int(judged.sum()))
-    logs = predict_out_of_fold(scores, labels, folds, np.array([penalty], np.float32), num_classes)[0]
-    logs = logs.astype(np.float64)
+    if log_probabilities is None:
+        penalties = np.array([penalty], np.float32)
+        log_probabilities = predict_out_of_fold(scores, labels, folds, penalties, num_classes)[0]
+    logs = log_probabilities.astype(np.float64)
     model = fit_slip_model(logs[judged], labels[judged])
     listed = np.flatnonzero(judged)[model.probabilities >= _LISTED_FROM]
     if len(listed) == 0:

@@ -64,7 +64,8 @@ def compute_cross_entropy(labels: NDArray[np.int64], probabilities: NDArray[np.f
         0 for certain and right answers; log(num_classes) for undecided ones.
     """
     of_truth = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(of_truth, _SMALLEST_PROBABILITY)).mean())
+    # a probability may be rounded to a little above 1, and the mean of certain answers to -0
+    return abs(float(np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0)).mean()))
 
 
 def count_confusions(

@@ -222,6 +222,32 @@ class FeatureCache:
         """
         self._put_row(_make_digest(content_hash, _PICTURE_KEY), (b"", b"", picture.tobytes()))
 
+    def get_input(self, content_hash: str, key: str) -> NDArray[np.uint8] | None:
+        """Look up what the network saw of a photo.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+            key: of the preprocessing.
+
+        Returns:
+            What `put_input` kept, or None.
+        """
+        row = self._get_row(_make_digest(content_hash, f"input/{key}"))
+        if row is None:
+            return None
+        side = math.isqrt(len(row[2]) // 3)
+        return np.frombuffer(row[2], np.uint8).reshape(side, side, 3)
+
+    def put_input(self, content_hash: str, key: str, pixels: NDArray[np.uint8]) -> None:
+        """Keep what the network saw of a photo, like `put`; for the few that a report looks into.
+
+        Args:
+            content_hash: SHA-256 of the file, hexadecimal.
+            key: of the preprocessing.
+            pixels: shape (side, side, 3).
+        """
+        self._put_row(_make_digest(content_hash, f"input/{key}"), (b"", b"", pixels.tobytes()))
+
     def _get_row(self, digest: bytes) -> _Row | None:
         with self._lock:
             found = self._query("SELECT checksum, inspection, thumbnail, features FROM entries WHERE key = ?", digest)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clownfish.displays import CLASS_HEADER, draw_accuracy, make_class_rows, make_table, write_accuracy
 from clownfish.errors import PhotosError
 from clownfish.evaluation.abstention import describe_answers, describe_share
 from clownfish.evaluation.metrics import count_confusions, describe_classes, evaluate_part
@@ -30,6 +31,16 @@ class Evaluation:
     """What the user should know."""
     path: Path | None
     """The folder with metrics.json and predictions.csv, if one was asked for."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        evaluated = self.metrics["evaluated"]
+        title = f"{evaluated['num_photos']:,} photos: {write_accuracy(evaluated['accuracy'])} right"
+        rows: list[list[object]] = [[draw_accuracy(evaluated["accuracy"])]]
+        rows += [[message] for message in self.messages]
+        return make_table(title, [], rows) + make_table(
+            "Each class; the worst first", CLASS_HEADER, make_class_rows(self.metrics["per_class"])
+        )
 
 
 def evaluate_classifier(

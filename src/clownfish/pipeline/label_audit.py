@@ -11,8 +11,6 @@ from clownfish.files import format_table
 from clownfish.records import Catalog
 
 SUSPICIOUS_NAME = "suspicious_labels.csv"
-MAX_AXES = 400
-"""Principal axes that are enough to find contradictions; the rest cost time."""
 _MAX_IN_METRICS = 100
 
 
@@ -30,6 +28,7 @@ class LabelAudit:
 def audit_labels(
     catalog: Catalog,
     scores: NDArray[np.float32],
+    log_probabilities: NDArray[np.float32],
     groups: NDArray[np.int64],
     folds: NDArray[np.int64],
     *,
@@ -42,6 +41,7 @@ def audit_labels(
     Args:
         catalog: the photos.
         scores: principal axes of the used photos, strongest first, shape (num_photos, num_axes).
+        log_probabilities: of layers of that penalty, out-of-fold, shape (num_photos, num_classes).
         groups: shape (num_photos,).
         folds: shape (num_photos,).
         penalty: L2 of the layers.
@@ -51,9 +51,10 @@ def audit_labels(
     Returns:
         Numbers, sentences and the table.
     """
-    scores = np.ascontiguousarray(scores[:, :MAX_AXES])
     num_classes = len(catalog.classes)
-    errors = find_label_errors(scores, catalog.labels, groups, folds, num_classes, penalty=penalty)
+    errors = find_label_errors(
+        scores, catalog.labels, groups, folds, num_classes, penalty=penalty, log_probabilities=log_probabilities
+    )
     test = None
     if not fast:
         test = run_self_test(

@@ -1,19 +1,25 @@
 """The audits that need no trained model: shortcuts and suspicious labels. Shared by `train` and `audit`."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.evaluation.grouping import draw_evenly
 from clownfish.evaluation.metrics import evaluate_part
+from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features
 from clownfish.features.pictures import load_pictures
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.label_audit import SUSPICIOUS_NAME, audit_labels
 from clownfish.pipeline.material import Material
 from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts
-from clownfish.records import PhotoFile
+from clownfish.records import Catalog, PhotoFile
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import Rotation
 
+MAX_PHOTOS = 5000
+"""Looked at for shortcuts; one that needs more to be seen is hardly one."""
 PENALTY = 100.0
 """L2, relative to the sum of the losses (scikit-learn's C = 0.01); suits such features on every set tried."""
 
@@ -37,17 +43,19 @@ def examine_photos(
     penalties = np.array([PENALTY], np.float32)
     logs = predict_out_of_fold(rotation.scores, catalog.labels, folds, penalties, len(catalog.classes))[0]
     quick = evaluate_part(catalog.labels, np.exp(logs.astype(np.float64)), catalog.groups)
-    labels = audit_labels(catalog, rotation.scores, groups, folds, penalty=PENALTY, seed=seed, fast=fast)
+    labels = audit_labels(catalog, rotation.scores, logs, groups, folds, penalty=PENALTY, seed=seed, fast=fast)
+    rows = draw_evenly(catalog.labels, MAX_PHOTOS, seed=seed)
+    part = replace(catalog, used=catalog.used[rows], labels=catalog.labels[rows])
     shortcuts, sentences = audit_shortcuts(
         ShortcutMaterial(
-            catalog=catalog,
-            features=material.features,
+            catalog=part,
+            features=material.features[rows],
             parts=material.backbone.parts,
-            groups=groups,
-            folds=folds,
+            groups=groups[rows],
+            folds=folds[rows],
             real_accuracy=float(quick["balanced_accuracy"]["value"]),
-            load_pictures=lambda: _load_pictures(material),
-            load_flipped=lambda rows: _load_flipped(material, rows),
+            load_pictures=lambda: _load_pictures(part, material.cache),
+            load_flipped=lambda wanted: _load_flipped(part, material, wanted),
             seed=seed,
             fast=fast,
         )
@@ -59,14 +67,16 @@ def examine_photos(
     )
 
 
-def _load_pictures(material: Material) -> NDArray[np.uint8]:
-    photos = [material.catalog.photos[position] for position in material.catalog.used]
-    return load_pictures([(photo.content_hash, photo.path) for photo in photos], material.cache)
+def _load_pictures(catalog: Catalog, cache: FeatureCache) -> NDArray[np.uint8]:
+    photos = [catalog.photos[position] for position in catalog.used]
+    return load_pictures([(photo.content_hash, photo.path) for photo in photos], cache)
 
 
-def _load_flipped(material: Material, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _load_flipped(
+    catalog: Catalog, material: Material, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Features of some photos upside down; of those that can still be read."""
-    photos = [material.catalog.photos[position] for position in material.catalog.used[rows]]
+    photos = [catalog.photos[position] for position in catalog.used[rows]]
     files = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
     inspections, features = extract_features(
         files, material.backbone, material.preprocessing, material.cache, view="flipped"

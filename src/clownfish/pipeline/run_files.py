@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,22 +24,21 @@ from clownfish.evaluation.metrics import (
     evaluate_part,
 )
 from clownfish.export.model_file import ModelDescription, build_model
-from clownfish.features.previews import load_previews
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.pipeline.answering import Answers
 from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.records import PARTS, Catalog, Photo
-from clownfish.report.content import ReportContent, ReportPhoto
+from clownfish.pipeline.report_content import ReportMaterial, draw_charts, make_report_content
+from clownfish.records import PARTS, Catalog
+from clownfish.report.drawing import list_charts
 from clownfish.report.html import load_template, render_report
+from clownfish.report.store import write_content
 from clownfish.splits import Split
 from clownfish.training.selection import Trained, TrainingOptions
 
 METRICS_SCHEMA = 1
-_MAX_REPORT_PHOTOS = 100
-_MAX_EXAMPLES = 25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +72,15 @@ class TrainingOutcome:
 
 
 def make_run_files(
-    outcome: TrainingOutcome, log: RunLog, helpers: Helpers | None = None
+    outcome: TrainingOutcome, log: RunLog, *, helpers: Helpers, drawers: Helpers
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Make the content of every file of the run folder.
 
     Args:
         outcome: of the stages.
         log: of the run; its events become log.jsonl.
-        helpers: helper processes that are there already.
+        helpers: helper processes that read photos.
+        drawers: helper processes that draw charts.
 
     Returns:
         The metrics, and the content by file name.
@@ -89,18 +88,21 @@ def make_run_files(
     metrics = make_metrics(outcome)
     messages = list_messages(outcome)
 
-    # onnx and ONNX Runtime leave Python free, so the report's pictures are collected while they work; the seconds of
-    # "export" are those that it takes longer than that
-    with ThreadPoolExecutor(1) as pool:
+    # onnx and ONNX Runtime leave Python free, so pictures and charts are made while they work; the seconds of "export"
+    # are those that it takes longer than that
+    with ThreadPoolExecutor(2) as pool:
         exported = pool.submit(_make_model, outcome, metrics, log.created)
         with log.time_stage("report"):
-            content = _make_report_content(outcome, metrics, messages, log.created, helpers)
+            content = make_report_content(_gather_report(outcome, metrics, messages, log.created), helpers)
+            drawn = pool.submit(draw_charts, list_charts(content), drawers)
             load_template()
         with log.time_stage("export"):
             model = exported.result()
+        with log.time_stage("report"):
+            charts = drawn.result()
     with log.time_stage("report"):
         metrics["seconds"] = log.summarise_seconds()
-        report = render_report(content)
+        report = render_report(content, charts)
     metrics["seconds"] = log.summarise_seconds()
     for message in messages:
         log.add("message", text=message)
@@ -109,9 +111,11 @@ def make_run_files(
     return metrics, {
         "model.onnx": model,
         "report.html": encode_text(report),
+        "report.json": encode_text(write_content(content)),
         "metrics.json": encode_text(json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"),
         "photos.csv": _format_photos(outcome),
         "predictions.csv": _format_predictions(outcome),
+        "cross_validated.csv": _format_cross_validated(outcome),
         "history.csv": _format_history(outcome.trained),
         "config.toml": format_config(outcome.config),
         "log.jsonl": log.format(),
@@ -291,6 +295,18 @@ def _format_predictions(outcome: TrainingOutcome) -> bytes:
     return format_table([*fixed, *name_columns(catalog.classes, fixed)], rows)
 
 
+def _format_cross_validated(outcome: TrainingOutcome) -> bytes:
+    """One row a used photo: how it was answered by a model that had not seen it."""
+    catalog = outcome.catalog
+    header = ["file", "sha256", "group", "label", "predicted", "probability", "correct"]
+    rows = []
+    for row, probabilities in enumerate(outcome.out_of_fold):
+        photo, predicted = catalog.photos[catalog.used[row]], int(probabilities.argmax())
+        facts = [photo.file, photo.content_hash, photo.group, photo.label, catalog.classes[predicted]]
+        rows.append([*facts, float(probabilities[predicted]), predicted == int(catalog.labels[row])])
+    return format_table(header, rows)
+
+
 def _format_history(trained: Trained) -> bytes:
     header = ["epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy", "seconds"]
     return format_table(header, [[getattr(row, name) for name in header] for row in trained.history])
@@ -301,69 +317,22 @@ def _list_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
 
-def _make_report_content(
-    outcome: TrainingOutcome,
-    metrics: dict[str, Any],
-    messages: Sequence[str],
-    created: str,
-    helpers: Helpers | None,
-) -> ReportContent:
-    catalog, trained = outcome.catalog, outcome.trained
-    predicted = outcome.probabilities.argmax(axis=1)
-    certainty = outcome.probabilities.max(axis=1)
-    parts = np.array(outcome.split.parts)
-    wrong = np.flatnonzero((parts != "train") & (predicted != catalog.labels))
-    wrong = wrong[np.argsort(-certainty[wrong], kind="stable")][:_MAX_REPORT_PHOTOS]
-    test = np.flatnonzero(parts == "test")[:_MAX_REPORT_PHOTOS]
-    examples = _choose_examples(catalog, np.flatnonzero(parts == "train"))
-    shown = [catalog.photos[catalog.used[row]] for row in np.unique(np.concatenate([wrong, test, examples]))]
-    previews = load_previews(shown, outcome.material.cache, helpers=helpers)
-
-    def show(row: np.int64, *, as_example: bool = False) -> ReportPhoto:
-        photo: Photo = catalog.photos[catalog.used[row]]
-        return ReportPhoto(
-            file=photo.file,
-            label=photo.label,
-            predicted=photo.label if as_example else catalog.classes[predicted[row]],
-            probability=float(certainty[row]),
-            correct=as_example or bool(predicted[row] == catalog.labels[row]),
-            preview=previews[photo.content_hash],
-        )
-
-    return ReportContent(
+def _gather_report(
+    outcome: TrainingOutcome, metrics: dict[str, Any], messages: Sequence[str], created: str
+) -> ReportMaterial:
+    return ReportMaterial(
         name=outcome.name,
         created=created,
         metrics=metrics,
-        history=trained.history,
-        best_epoch=trained.best_epoch,
         messages=messages,
-        test_photos=[show(row) for row in test],
-        wrong_photos=[show(row) for row in wrong],
-        example_photos=[show(row, as_example=True) for row in examples],
-        unusable=[(photo.file, photo.note) for photo in catalog.photos if photo.status != "used"],
-        options=_hide_places(outcome.config.flatten()),
-        model={
-            "backbone": outcome.material.backbone.name,
-            "input_size": outcome.material.backbone.input_size,
-            "feature_set": outcome.material.backbone.feature_set,
-            "num_features": outcome.material.backbone.num_features,
-            "num_parameters": outcome.material.backbone.num_parameters,
-            "num_trained_parameters": trained.num_trained_parameters,
-            "weight_decay": trained.weight_decay,
-            "licence": BACKBONES[outcome.material.backbone.name].licence,
-        },
+        catalog=outcome.catalog,
+        parts=outcome.split.parts,
+        probabilities=outcome.probabilities,
+        out_of_fold=outcome.out_of_fold,
+        trained=outcome.trained,
+        backbone=outcome.material.backbone,
+        preprocessing=outcome.material.preprocessing,
+        features=outcome.material.features,
+        options=outcome.config.flatten(),
+        cache=outcome.material.cache,
     )
-
-
-def _hide_places(options: dict[str, Any]) -> dict[str, Any]:
-    """A report may be published; where things lie on somebody's disk does not belong there."""
-    places = {name: Path(options[name]).name for name in ("place", "folder", "weights") if options[name]}
-    return {**options, **places}
-
-
-def _choose_examples(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Training photos of every class in turn, so that each species is seen."""
-    by_class = [rows[catalog.labels[rows] == number] for number in range(len(catalog.classes))]
-    longest = max(len(own) for own in by_class)
-    in_turn = [own[turn] for turn in range(longest) for own in by_class if turn < len(own)]
-    return np.array(in_turn[:_MAX_EXAMPLES], np.int64)

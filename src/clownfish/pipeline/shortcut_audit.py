@@ -107,6 +107,7 @@ def audit_shortcuts(material: ShortcutMaterial) -> tuple[dict[str, Any], list[st
         if probe.flagged and probe.name not in told_by_words
     ]
     content["found"] = len(messages)
+    content["sentences"] = messages
     return content, messages
 
 

@@ -23,6 +23,7 @@ from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog, Part
 from clownfish.regression.rotation import Rotation, rotate_features
+from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import Trained, train_head
@@ -45,11 +46,11 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         BackboneError: the pre-trained weights are missing or changed.
         OutputError: the run folder exists or cannot be written.
     """
-    with Helpers() as helpers:
-        return _train(config, out, progress or NoProgress(), helpers)
+    with Helpers() as helpers, Helpers() as drawers:
+        return _train(config, out, progress or NoProgress(), helpers, drawers)
 
 
-def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers) -> Run:
+def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers, drawers: Helpers) -> Run:
     log = RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
@@ -63,6 +64,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
 
     with log.time_stage("features"):
         seen = read_photos(found, config, progress, helpers)
+    drawers.start(1, function=DRAW_FUNCTION)  # it imports Matplotlib while the model is trained
     with log.time_stage("split"):
         material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
         split = _split(material.catalog, config)
@@ -97,7 +99,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         answers=answers,
         examination=examination,
     )
-    metrics, files_to_write = make_run_files(outcome, log, helpers)
+    metrics, files_to_write = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
     material.cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
     return Run(path=folder, metrics=metrics)

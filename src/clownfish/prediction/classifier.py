@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.answers.rules import AnswerRules, Status, read_rules
+from clownfish.displays import draw_accuracy, make_table, write_accuracy
 from clownfish.errors import ConfigError, ModelFileError, UnusablePhotoError
 from clownfish.images import RESIZES, Preprocessing, decode_photo, prepare_image, read_photo_file
 from clownfish.prediction.networks import PLAIN_PROPERTIES, Network, open_network, refuse_changed
@@ -241,6 +242,20 @@ class Classifier:
             content_hash: SHA-256 of the file, hexadecimal.
         """
         return content_hash[:16] in self._training_photos
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        size = self.preprocessing.size
+        rows: list[list[object]] = [
+            ["classes", ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")],
+            ["network", f"{self.backbone.get('name', '')}, photos of {size} x {size} pixels"],
+            ["file", self.path],
+        ]
+        accuracy = (self.read_metadata("facts") or {}).get("cross_validated_accuracy")
+        if accuracy is not None:
+            rows.insert(1, ["right, cross-validated", write_accuracy(accuracy)])
+            rows.insert(2, ["", draw_accuracy(accuracy)])
+        return make_table(f"Classifier of {len(self.classes)} classes", [], rows)
 
     def __repr__(self) -> str:
         return f"Classifier({str(self.path)!r}, classes={list(self.classes)})"

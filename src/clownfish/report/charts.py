@@ -1,23 +1,24 @@
-"""Charts as inline SVG; they need neither scripts nor fonts and follow the page's colours.
+"""The charts of the report; each is one call of Matplotlib's plain verbs."""
 
-Horizontal positions are per cent, vertical ones pixels: a chart becomes as wide as the page allows while
-its text and strokes keep their size. Labels may lie outside the plot; the style sheet leaves room for them.
-"""
-
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import TYPE_CHECKING, Any
 
-from clownfish.report.confusion import Confusion
-from clownfish.report.wording import format_share, is_number, isolate, shorten
+import numpy as np
 
-_CURVE_HEIGHT = 180
-_LABEL_DISTANCE = 15
-_ROW_HEIGHT = 46
-_CELL = 10
+from clownfish.report.confusion import SHADE_POWER
+from clownfish.report.figure import INK, ORANGE, PAPER, RED, RULE, SEA, SOFT, draw_svg
+from clownfish.report.wording import format_loss, format_range, format_share, is_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROW_HEIGHT, _NARROW_ROW_HEIGHT = 44, 62
+_NARROW = 500
 _MAX_DOTS = 40
-_SHARES = (0, 25, 50, 75, 100)
+_MAX_CELLS = 5000
+_COLOURS = {"training": SEA, "validation": ORANGE}
+_DASHES = {"training": "--", "validation": "-"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,11 +26,14 @@ class Mark:
     """One row of the accuracy chart."""
 
     name: str
-    value: float
+    value: float | None
+    """None where only the range can be told."""
     low: float | None
     high: float | None
     text: str
     """The value and its range in words."""
+    is_claim: bool = False
+    """A number that is not to be believed: drawn hollow and without a bar."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,53 +41,74 @@ class Line:
     """One line of a chart over epochs."""
 
     name: str
-    """Also its class in the style sheet."""
+    """Training or validation."""
     values: Sequence[float | None]
     """One an epoch; None leaves a gap."""
 
 
-def draw_accuracies(marks: Sequence[Mark], chance: float | None) -> str:
+def draw_accuracies(marks: Sequence[Mark], chance: float | None, *, key: str = "accuracies", width: float = 680) -> str:
     """Draw accuracies with their intervals on one scale from 0 to 100 %.
 
     Args:
         marks: the accuracies, from top to bottom.
         chance: accuracy of always answering with the commonest class; None if unknown.
+        key: unique on the page.
+        width: in pixels.
 
     Returns:
         An SVG element.
     """
-    bottom = _ROW_HEIGHT * len(marks) + 6
-    parts = []
+    is_narrow = width < _NARROW
     described = [f"{mark.name}: {mark.text}." for mark in marks]
-    if chance is not None:
-        x = _percent(chance)
-        text = f"always the commonest class: {format_share(chance)}"
-        parts.append(f'<line class="chance" x1="{x}%" x2="{x}%" y1="0" y2="{bottom + 24}"/>')
-        parts.append(
-            f'<text class="chance" x="{x}%" y="{bottom + 38}" text-anchor="{_anchor(x, margin=30)}">{text}</text>'
+    if is_number(chance):
+        described.append(f"Always the commonest class: {format_share(chance)}.")
+
+    def draw(axes: "Axes") -> None:
+        for row, mark in enumerate(marks):
+            _draw_mark(axes, row, mark, is_narrow=is_narrow)
+        if chance is not None and is_number(chance):
+            axes.axvline(100 * chance, color=SOFT, linewidth=1.2, linestyle=(0, (3, 3)))
+            side = "left" if chance < 0.6 else "right"
+            axes.annotate(
+                f"always the commonest class: {format_share(chance)}",
+                (100 * chance, len(marks) - 0.42),
+                xytext=(5 if side == "left" else -5, 0),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                color=SOFT,
+            )
+        axes.set(xlim=(0, 100), ylim=(len(marks) - 0.15, -0.75), yticks=[])
+        axes.set_xticks([0, 25, 50, 75, 100], [f"{tick}\u00a0%" for tick in (0, 25, 50, 75, 100)])
+        axes.spines["left"].set_visible(False)
+
+    height = (_NARROW_ROW_HEIGHT if is_narrow else _ROW_HEIGHT) * len(marks) + 50
+    title = "Accuracy on photos that were not trained on, with its range"
+    return draw_svg(key, title, " ".join(described), draw, width=width, height=height)
+
+
+def _draw_mark(axes: "Axes", row: int, mark: Mark, *, is_narrow: bool) -> None:
+    """One accuracy: its name, its number to the right or, where there is no room, below, and the bar below both."""
+    halo = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}
+    style = {"va": "center", "color": INK, "bbox": halo, "zorder": 3}
+    axes.text(0, row - (0.52 if is_narrow else 0.3), mark.name, style)
+    place = (0, row - 0.25) if is_narrow else (100, row - 0.3)
+    axes.text(*place, mark.text, style | {"ha": "left" if is_narrow else "right", "fontweight": "bold"})
+    axes.plot([0, 100], [row, row], color=RULE, linewidth=2, solid_capstyle="round")
+    if mark.low is not None and mark.high is not None and not mark.is_claim:
+        ends = [100 * mark.low, 100 * mark.high]
+        axes.plot(ends, [row, row], color=SEA, alpha=0.4, linewidth=10, solid_capstyle="butt")
+    if mark.value is not None:
+        axes.plot(
+            100 * mark.value,
+            row,
+            "D" if mark.is_claim else "o",
+            markersize=8,
+            markeredgewidth=2,
+            clip_on=False,
+            markerfacecolor=PAPER if mark.is_claim else SEA,
+            markeredgecolor=RED if mark.is_claim else SEA,
         )
-        described.append(f"Chance: {format_share(chance)}.")
-    parts.extend(
-        f'<text class="tick" x="{tick}%" y="{bottom + 16}" text-anchor="{_anchor(tick)}">{tick}\u00a0%</text>'
-        for tick in _SHARES
-    )
-    parts.extend(_draw_mark(mark, _ROW_HEIGHT * row) for row, mark in enumerate(marks))
-    return _wrap_svg("accuracies", "Accuracy, with its range", " ".join(described), parts, height=bottom + 44)
-
-
-def _draw_mark(mark: Mark, top: int) -> str:
-    middle = top + 32
-    parts = [
-        f'<text class="name" x="0" y="{top + 18}">{escape(mark.name)}</text>',
-        f'<text class="value" x="100%" y="{top + 18}" text-anchor="end">{escape(mark.text)}</text>',
-        f'<line class="track" x1="0" x2="100%" y1="{middle}" y2="{middle}"/>',
-    ]
-    parts.extend(f'<line class="track" x1="{tick}%" x2="{tick}%" y1="{middle}" y2="{middle + 6}"/>' for tick in _SHARES)
-    if mark.low is not None and mark.high is not None:
-        low, high = _percent(mark.low), _percent(mark.high)
-        parts.append(f'<line class="interval" x1="{low}%" x2="{high}%" y1="{middle}" y2="{middle}"/>')
-    parts.append(f'<circle class="dot" cx="{_percent(mark.value)}%" cy="{middle}" r="6"/>')
-    return "".join(parts)
 
 
 def draw_curves(
@@ -92,9 +117,9 @@ def draw_curves(
     lines: Sequence[Line],
     *,
     best_epoch: int,
-    write: Callable[[float], str],
-    write_tick: Callable[[float], str],
+    as_percent: bool,
     reach: Sequence[float],
+    gap: bool = False,
 ) -> str:
     """Draw how something changed from epoch to epoch.
 
@@ -103,101 +128,244 @@ def draw_curves(
         epochs: numbers of the epochs, rising.
         lines: values, one an epoch.
         best_epoch: the epoch to mark.
-        write: turns a value into text.
-        write_tick: turns the round numbers of the vertical axis into text.
+        as_percent: write the vertical axis in per cent.
         reach: values that the vertical axis encloses in any case.
+        gap: mark the distance of the lines at the best epoch.
 
     Returns:
         An SVG element; "" if there is no value to draw.
     """
-    lines = [line for line in lines if any(map(is_number, line.values))]
-    values = [value for line in lines for value in _known_values(line)]
-    if not values:
+    lines = [line for line in lines if _known_values(line)]
+    if not lines:
         return ""
-    ticks = choose_ticks(min([*values, *reach]), max([*values, *reach]))
-    plot = _Plot(first=epochs[0], last=epochs[-1], bottom=ticks[0], top=ticks[-1])
-    parts = [_draw_level(plot, tick, write_tick(tick)) for tick in ticks]
-    parts.extend(
-        f'<text class="tick" x="{plot.x(epoch)}%" y="{_CURVE_HEIGHT + 17}" text-anchor="middle">{epoch}</text>'
-        for epoch in _choose_epochs(epochs)
-    )
-    parts.append(f'<text class="tick" x="50%" y="{_CURVE_HEIGHT + 34}" text-anchor="middle">epoch</text>')
-    if best_epoch in epochs:
-        parts.append(_draw_best_epoch(plot, best_epoch))
-    parts.extend(_draw_line(plot, epochs, line, write) for line in lines)
-    parts.append(_draw_line_names(plot, lines))
+    factor = 100 if as_percent else 1
+    values = [factor * value for value in [*reach, *(value for line in lines for value in _known_values(line))]]
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        for line in lines:
+            heights = [factor * value if is_number(value) else np.nan for value in _fill(line.values)]
+            marker = "o" if len(epochs) <= _MAX_DOTS else ""
+            axes.plot(epochs, heights, _DASHES[line.name], color=_COLOURS[line.name], marker=marker)
+        if best_epoch in epochs:
+            axes.axvline(best_epoch, color=SOFT, linewidth=1, zorder=1)
+            _write_above(axes, f"epoch {best_epoch}, kept", SOFT, is_right=2 * best_epoch > epochs[0] + epochs[-1])
+            if gap:
+                _draw_gap(axes, best_epoch - epochs[0], best_epoch, lines, factor)
+        _name_lines(axes, epochs[-1], [(line.name, factor * _known_values(line)[-1]) for line in lines], values)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(x=0.03)
+        low, high = min(values), max(values)
+        axes.set_ylim(low if low == 0 else low - 0.06 * (high - low), high + 0.06 * (high - low))
+        if as_percent:
+            axes.yaxis.set_major_formatter(_write_percent)
+
+    write = format_share if as_percent else format_loss
     described = f"From epoch {epochs[0]} to {epochs[-1]}. " + " ".join(_describe(line, write) for line in lines)
-    title = f"{name.capitalize()} per epoch"
-    return _wrap_svg(name, title, described, parts, height=_CURVE_HEIGHT, style="curves")
+    return draw_svg(name, f"{name.capitalize()} per epoch", described, draw)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Plot:
-    """The scales of a chart over epochs."""
-
-    first: int
-    last: int
-    bottom: float
-    top: float
-
-    def x(self, epoch: int) -> float:
-        """Per cent of the width."""
-        return 50.0 if self.first == self.last else round(100 * (epoch - self.first) / (self.last - self.first), 2)
-
-    def y(self, value: float) -> float:
-        """Pixels from the top."""
-        return round(_CURVE_HEIGHT * (1 - (value - self.bottom) / (self.top - self.bottom)), 1)
+def _draw_gap(axes: "Axes", position: int, epoch: int, lines: Sequence[Line], factor: int) -> None:
+    """The distance between training and validation photos at the kept epoch."""
+    ends = [line.values[position] for line in lines if position < len(line.values)]
+    known = [factor * end for end in ends if end is not None and is_number(end)]
+    if len(known) == 2 and known[0] != known[1]:
+        axes.plot([epoch, epoch], known, color=INK, linewidth=3, alpha=0.5, solid_capstyle="butt")
 
 
-def _draw_level(plot: _Plot, value: float, text: str) -> str:
-    y = plot.y(value)
-    return (
-        f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>'
-        f'<text class="tick" x="-8" y="{y + 4}" text-anchor="end">{text}</text>'
-    )
-
-
-def _draw_best_epoch(plot: _Plot, epoch: int) -> str:
-    x = plot.x(epoch)
-    return (
-        f'<line class="best" x1="{x}%" x2="{x}%" y1="-6" y2="{_CURVE_HEIGHT}"/>'
-        f'<text class="best" x="{x}%" y="-11" text-anchor="{_anchor(x)}">epoch {epoch}, kept</text>'
-    )
-
-
-def _draw_line(plot: _Plot, epochs: Sequence[int], line: Line, write: Callable[[float], str]) -> str:
-    runs: list[list[str]] = [[]]
-    dots = []
-    for epoch, value in zip(epochs, line.values, strict=True):
-        if value is None or not is_number(value):
-            runs.append([])
-            continue
-        x, y = plot.x(epoch), plot.y(value)
-        runs[-1].append(f"{x},{y}")
-        title = f"<title>epoch {epoch}, {line.name}: {write(value)}</title>"
-        dots.append(f'<circle class="dot" cx="{x}%" cy="{y}" r="2.5">{title}</circle>')
-    polylines = "".join(f'<polyline points="{" ".join(run)}"/>' for run in runs if len(run) > 1)
-    # the inner svg stretches to the width, its strokes do not
-    stretched = (
-        f'<svg viewBox="0 0 100 {_CURVE_HEIGHT}" width="100%" height="{_CURVE_HEIGHT}" preserveAspectRatio="none">'
-    )
-    shown = "".join(dots) if len(dots) <= _MAX_DOTS else ""
-    return f'<g class="{line.name}">{stretched}{polylines}</svg>{shown}</g>'
-
-
-def _draw_line_names(plot: _Plot, lines: Sequence[Line]) -> str:
+def _name_lines(axes: "Axes", last: int, ends: Sequence[tuple[str, float]], values: Sequence[float]) -> None:
     """Write the names at the ends of the lines, moved apart where the lines end close together."""
-    ends = sorted((plot.y(_known_values(line)[-1]), line.name) for line in lines)
-    heights = [y for y, _ in ends]
-    for lower in range(1, len(heights)):
-        missing = _LABEL_DISTANCE - (heights[lower] - heights[lower - 1])
-        if missing > 0:
-            heights[lower - 1] -= missing / 2
-            heights[lower] += missing / 2
-    return "".join(
-        f'<text class="end {name}" x="100%" dx="9" y="{round(y + 4, 1)}">{name}</text>'
-        for y, (_, name) in zip(heights, ends, strict=True)
+    apart = 0.09 * (max(values) - min(values))
+    ordered = sorted(ends, key=lambda end: end[1])
+    heights = [height for _, height in ordered]
+    if len(heights) > 1 and heights[1] - heights[0] < apart:
+        middle = sum(heights) / 2
+        heights = [middle - apart / 2, middle + apart / 2]
+    for (name, _), height in zip(ordered, heights, strict=True):
+        text = axes.annotate(
+            name, (last, height), xytext=(9, 0), textcoords="offset points", va="center", color=_COLOURS[name]
+        )
+        text.set_in_layout(True)
+
+
+def draw_matrix(name: str, matrix: Sequence[Sequence[int]]) -> str:
+    """Draw a confusion matrix of many classes as a picture without labels; classes are numbered from 1.
+
+    Args:
+        name: unique on the page.
+        matrix: counts, a row a true class, a column a predicted class.
+
+    Returns:
+        An SVG element.
+    """
+    counts = np.array(matrix, np.int64)
+    num_classes = len(counts)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    # such small cells need some colour to be seen at all, above all on a dark page
+    shades = np.where(counts > 0, np.round(0.3 + 0.7 * shares**SHADE_POWER, 1), 0.0)
+    is_right = np.eye(num_classes, dtype=np.bool_)
+    wrong = np.where(is_right, 0, counts)
+    # a file of many megabytes shows no more
+    rare = np.argsort(-wrong, axis=None, kind="stable")[_MAX_CELLS:]
+    shades.flat[rare[wrong.flat[rare] > 0]] = 0.0
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.collections import PolyCollection
+
+        for kind, colour in ((is_right, SEA), (~is_right, RED)):
+            for shade in np.unique(shades[kind & (shades > 0)]):
+                cells = np.argwhere(kind & (shades == shade))
+                squares = [[(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)] for y, x in cells.tolist()]
+                axes.add_collection(PolyCollection(squares, facecolors=colour, alpha=float(shade), linewidths=0))
+        axes.set(xlim=(0, num_classes), ylim=(num_classes, 0), aspect="equal")
+        step = 10 if num_classes <= 150 else 50
+        numbers = [1, *range(step, num_classes + 1, step)]
+        axes.set_xticks([number - 0.5 for number in numbers], [str(number) for number in numbers])
+        axes.set_yticks([number - 0.5 for number in numbers], [str(number) for number in numbers])
+        axes.set(xlabel="predicted", ylabel="true class")
+        axes.grid(visible=False)
+
+    described = (
+        f"{num_classes} classes; rows are the true class, columns the predicted one. "
+        f"{counts.trace()} of {counts.sum()} photos lie on the diagonal, where both agree."
     )
+    return draw_svg(name, "Confusion matrix", described, draw, width=560, height=560)
+
+
+def draw_reliability(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the share of right answers against the certainty that the model claims.
+
+    Args:
+        bins: of `calibration` in metrics.json.
+
+    Returns:
+        An SVG element.
+    """
+    from scipy.special import bdtrik
+
+    certainties = np.array([row["certainty"] for row in bins])
+    shares = np.array([row["right"] for row in bins])
+    groups = np.array([row["num_groups"] for row in bins])
+    # quantiles of the binomial distribution; bdtrik knows none where zero is already more than the tail
+    low, high = (100 * np.nan_to_num(np.ceil(bdtrik(tail, groups, certainties))) / groups for tail in (0.025, 0.975))
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
+        axes.fill_between(100 * certainties, low, high, color=SOFT, alpha=0.2, linewidth=0)
+        below = [100 * (row["right"] - row["low"]) for row in bins]
+        above = [100 * (row["high"] - row["right"]) for row in bins]
+        axes.errorbar(
+            100 * certainties, 100 * shares, [below, above], fmt="o", color=SEA, elinewidth=1.5, markersize=6, zorder=3
+        )
+        start = max(0.0, 10 * np.floor(10 * min(certainties.min(), shares.min())) - 5)
+        axes.set(xlim=(start, 101), ylim=(start, 101), xlabel="certainty the model claims", ylabel="right in truth")
+        axes.xaxis.set_major_formatter(_write_percent)
+        axes.yaxis.set_major_formatter(_write_percent)
+
+    described = " ".join(
+        f"Claimed {format_share(row['certainty'])}, right {format_share(row['right'])} ({format_range(row)})."
+        for row in bins
+    )
+    return draw_svg("reliability", "Claimed certainty and share of right answers", described, draw, height=300)
+
+
+def draw_answering(curve: Sequence[Mapping[str, Any]], answered: float | None, max_error: float) -> str:
+    """Draw the share of right answers against the share of photos that are answered.
+
+    Args:
+        curve: of `answering` in metrics.json.
+        answered: share of photos that is answered with the threshold in use; None if none is.
+        max_error: share of wrong answers that is accepted.
+
+    Returns:
+        An SVG element.
+    """
+    shares = [100 * row["answered"] for row in curve]
+    right = [100 * (1 - row["error"]) for row in curve]
+
+    def draw(axes: "Axes") -> None:
+        axes.plot(shares, right, color=SEA)
+        axes.axhline(100 * (1 - max_error), color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
+        axes.annotate(
+            f"{format_share(1 - max_error)} wanted",
+            (0, 100 * (1 - max_error)),
+            xytext=(4, -9),
+            textcoords="offset points",
+            va="center",
+            color=SOFT,
+        )
+        if answered is not None:
+            axes.axvline(100 * answered, color=ORANGE, linewidth=1.5)
+            _write_above(axes, f"in use: {format_share(answered)} answered", ORANGE, is_right=answered > 0.5)
+        lowest = min([*right, 100 * (1 - max_error)])
+        axes.set(xlim=(0, 101), ylim=(lowest - 0.1 * (100.5 - lowest), 100.5))
+        axes.set(xlabel="photos answered, the most certain first", ylabel="right among them")
+        axes.xaxis.set_major_formatter(_write_percent)
+        axes.yaxis.set_major_formatter(_write_percent)
+
+    described = " ".join(
+        f"{format_share(row['answered'])} answered: {format_share(1 - row['error'])} right." for row in curve
+    )
+    return draw_svg("answering", "Right answers against photos answered", described, draw, height=300)
+
+
+def draw_learning_curve(needs: Mapping[str, Any]) -> str:
+    """Draw accuracy against the number of training photos, and on into the forecast.
+
+    Args:
+        needs: `learning_curve` of metrics.json.
+
+    Returns:
+        An SVG element.
+    """
+    sizes, measured = needs["sizes"], needs["accuracies"]
+    forecasts = needs["forecasts"]
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import NullLocator
+
+        axes.set_xscale("log")
+        _draw_band(axes, sizes, measured, SEA, "-")
+        if forecasts:
+            _draw_band(
+                axes, [row["num_photos"] for row in forecasts], [row["accuracy"] for row in forecasts], ORANGE, "--"
+            )
+            axes.axvline(needs["num_photos"], color=SOFT, linewidth=1, zorder=1)
+            _write_above(axes, "now | forecast", SOFT, is_right=True)
+        ends = [sizes[0], needs["num_photos"], *(row["num_photos"] for row in forecasts[-1:])]
+        ticks = sorted({round(end) for end in [*ends, *(sizes[len(sizes) // 2 : len(sizes) // 2 + 1])]})
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(_write_percent)
+        axes.set(xlabel="photos (each step doubles alike)", ylabel="right on unseen photos")
+
+    told = [
+        *(f"{size:.0f} photos: {format_share(row['value'])}." for size, row in zip(sizes, measured, strict=True)),
+        *(
+            f"Forecast for {row['num_photos']:,} photos: {format_share(row['accuracy']['value'])}"
+            f" ({format_range(row['accuracy'])})."
+            for row in forecasts
+        ),
+    ]
+    return draw_svg("learning", "Accuracy against the number of photos", " ".join(told), draw, width=480, height=290)
+
+
+def _draw_band(
+    axes: "Axes", places: Sequence[float], rows: Sequence[Mapping[str, Any]], colour: str, style: str
+) -> None:
+    low, high = ([100 * row[end] for row in rows] for end in ("low", "high"))
+    axes.fill_between(places, low, high, color=colour, alpha=0.25, linewidth=0)
+    axes.plot(places, [100 * row["value"] for row in rows], style, marker="o", color=colour)
+
+
+def _write_above(axes: "Axes", text: str, colour: str, *, is_right: bool) -> None:
+    axes.set_title(text, loc="right" if is_right else "left", fontsize=10, color=colour, fontweight="normal")
+
+
+def _write_percent(tick: float, _: float) -> str:
+    return f"{tick:g}\u00a0%" if 0 <= tick <= 100 else ""
 
 
 def _describe(line: Line, write: Callable[[float], str]) -> str:
@@ -208,103 +376,9 @@ def _describe(line: Line, write: Callable[[float], str]) -> str:
     )
 
 
-def draw_matrix(name: str, confusion: Confusion) -> str:
-    """Draw a confusion matrix of many classes as a picture without labels; classes are numbered from 1.
-
-    Args:
-        name: unique on the page.
-        confusion: the matrix.
-
-    Returns:
-        An SVG element.
-    """
-    num_classes = len(confusion.classes)
-    side = num_classes * _CELL
-    parts = [f'<rect class="ground" width="{side}" height="{side}"/>']
-    for number in [1, *range(10, num_classes + 1, 10)]:
-        middle = (number - 0.5) * _CELL
-        parts.append(f'<text class="tick" x="-6" y="{middle + 4}" text-anchor="end">{number}</text>')
-        parts.append(f'<text class="tick" x="{middle}" y="-6" text-anchor="middle">{number}</text>')
-    for row, cells in enumerate(confusion.rows):
-        for column, cell in enumerate(cells):
-            if cell.count:
-                # such small cells need some colour to be seen at all, above all on a dark page
-                pair = f"{_name_class(confusion, row)} predicted as {_name_class(confusion, column)}"
-                parts.append(
-                    f'<rect class="{"right" if cell.is_right else "wrong"}" x="{column * _CELL}" y="{row * _CELL}" '
-                    f'width="{_CELL}" height="{_CELL}" fill-opacity="{0.3 + 0.7 * cell.shade:.2f}">'
-                    f"<title>{pair}: {cell.count} ({format_share(cell.share)})</title></rect>"
-                )
-    right = sum(cell.count for cells in confusion.rows for cell in cells if cell.is_right)
-    described = (
-        f"{num_classes} classes; rows are the true class, columns the predicted one. "
-        f"{right} of {confusion.num_photos} photos lie on the diagonal, where both agree."
-    )
-    view = f'viewBox="-30 -20 {side + 30} {side + 20}"'
-    return _wrap_svg(name, "Confusion matrix", described, parts, style="matrix", view=view)
-
-
-def choose_ticks(low: float, high: float) -> list[float]:
-    """Choose three to six round numbers that enclose a range.
-
-    Args:
-        low: the lowest value.
-        high: the highest value, not below `low`.
-
-    Returns:
-        Evenly spaced numbers; the first is at most `low`, the last at least `high`.
-    """
-    if high - low < 1e-9:
-        high = low + max(abs(low), 1.0) / 10
-    rough = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
-
-
-def _choose_epochs(epochs: Sequence[int]) -> list[int]:
-    """The first, the last, and round numbers well between them."""
-    first, last = epochs[0], epochs[-1]
-    if last - first <= 6:
-        return list(range(first, last + 1))
-    step = next(size for size in (2, 5, 10, 20, 50, 100, 200, 500, 10**9) if (last - first) / size <= 5)
-    inner = [epoch for epoch in range(step, last, step) if epoch - first >= step / 2 and last - epoch >= step / 2]
-    return [first, *inner, last]
-
-
-def _wrap_svg(
-    name: str,
-    title: str,
-    description: str,
-    parts: Sequence[str],
-    *,
-    height: int | None = None,
-    style: str = "",
-    view: str = "",
-) -> str:
-    """Make the SVG element, with title and description for those who cannot see it."""
-    key = name.replace(" ", "-")
-    size = f'width="100%" height="{height}"' if height else view
-    return (
-        f'<svg class="{style or name}" role="img" aria-labelledby="{key}-title {key}-description" {size}>'
-        f'<title id="{key}-title">{escape(title)}</title>'
-        f'<desc id="{key}-description">{escape(description)}</desc>{"".join(parts)}</svg>'
-    )
-
-
-def _name_class(confusion: Confusion, number: int) -> str:
-    return escape(isolate(shorten(confusion.classes[number], 40)))
-
-
 def _known_values(line: Line) -> list[float]:
     return [value for value in line.values if value is not None and is_number(value)]
 
 
-def _percent(share: float) -> float:
-    return round(100 * share, 2)
-
-
-def _anchor(position: float, margin: float = 20) -> str:
-    """Keep a text that belongs to a position inside the chart, also on a phone."""
-    return "start" if position < margin else "end" if position > 100 - margin else "middle"
+def _fill(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]

@@ -1,7 +1,7 @@
 """What a report is made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clownfish.records import EpochRow
@@ -22,6 +22,34 @@ class ReportPhoto:
     correct: bool
     preview: bytes
     """JPEG, longest side at most 160 pixels; b"" if unavailable."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportPair:
+    """Two classes that are taken for each other, side by side."""
+
+    first: str
+    second: str
+    first_photos: Sequence[ReportPhoto]
+    """Photos of the first class that were named rightly, few."""
+    second_photos: Sequence[ReportPhoto]
+    confused_photos: Sequence[ReportPhoto]
+    """Photos of either class that were taken for the other, few."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportMap:
+    """Where in a photo the answer comes from."""
+
+    photo: ReportPhoto
+    rival: str
+    """The class that the predicted one is compared with: the true one, or the second most probable."""
+    picture: bytes
+    """JPEG of the photo with the map on it."""
+    placed: float
+    """The part of the difference in score that the map shows."""
+    unplaced: float
+    """The part that belongs to no place."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,3 +80,15 @@ class ReportContent:
     model: Mapping[str, Any]
     """Facts about the network: backbone, input_size, num_features, num_parameters (of the backbone),
     num_trained_parameters, weight_decay, licence; any of them may be missing."""
+    pairs: Sequence[ReportPair] = ()
+    """The classes that are confused most, few."""
+    maps: Sequence[ReportMap] = ()
+    """Where the model looks, few."""
+    suspicious_photos: Sequence[ReportPhoto] = ()
+    """Photos whose label looks wrong, likeliest first; `predicted` is the label that suits them better."""
+    shortcut_photos: Mapping[str, ReportPhoto] = field(default_factory=dict)
+    """By file name, the photos that the shortcuts in the metrics name as examples."""
+    min_groups: int = 20
+    """With fewer groups of photos, a range is all that can be said about the accuracy."""
+    min_groups_of_class: int = 5
+    """With fewer groups of a class, a range is all that can be said about it."""

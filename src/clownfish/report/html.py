@@ -2,18 +2,27 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from clownfish.report.charts import Line, Mark, draw_accuracies, draw_curves, draw_matrix
 from clownfish.report.confusion import (
     MAX_CLASSES_AS_TABLE,
     MAX_CLASSES_WITH_SHARES,
     Confusion,
+    find_mutual_pairs,
     prepare_confusion,
 )
 from clownfish.report.content import ReportContent
+from clownfish.report.drawing import draw_chart, list_charts
+from clownfish.report.findings import list_shortcuts, list_verdicts
+from clownfish.report.glance import list_answers
+from clownfish.report.headline import make_headline, name_group
+from clownfish.report.methods import write_methods
+from clownfish.report.names import find_binomials, write_binomial
+from clownfish.report.next_steps import choose_next_steps
 from clownfish.report.wording import (
     clean_text,
     count_noun,
@@ -39,30 +48,53 @@ _FACT_NAMES = {
     "num_features": "numbers that describe a photo",
     "num_parameters": "parameters of the backbone",
     "num_trained_parameters": "parameters trained on your photos",
-    "licence": "licence of the backbone",
+    "licence": "licence of the backbone's weights",
 }
 _NO_PART: Mapping[str, Any] = {"num_photos": 0, "accuracy": {}, "balanced_accuracy": {}, "cross_entropy": None}
+_SECTIONS = (
+    ("headline", "How good it is"),
+    ("verdicts", "What to know"),
+    ("parts", "Training and test"),
+    ("curves", "Curves of training"),
+    ("confusion", "What is confused"),
+    ("classes", "Class by class"),
+    ("mistakes", "Mistakes"),
+    ("where", "Where it looks"),
+    ("certainty", "How certain it is"),
+    ("unknown", "Unknown species"),
+    ("more", "More photos"),
+    ("labels", "Labels that look wrong"),
+    ("shortcuts", "Shortcuts"),
+    ("tests", "Test photos"),
+    ("examples", "Training photos"),
+    ("making", "How it was made"),
+)
+_MAX_UNUSABLE = 500
 
 
-def render_report(content: ReportContent) -> str:
+def render_report(content: ReportContent, charts: Mapping[str, str] | None = None) -> str:
     """Write the report.
 
     Args:
         content: everything it says.
+        charts: SVG elements that were drawn before, by name; None to draw those of `list_charts` now.
 
     Returns:
         A whole HTML document without references to anything outside itself; encode it as UTF-8.
     """
-    return clean_text(load_template().render(_collect_values(content)))
+    if charts is None:
+        charts = {name: draw_chart(request) for name, request in list_charts(content).items()}
+    return clean_text(load_template().render(_collect_values(content, charts)))
 
 
 @lru_cache(maxsize=1)
 def load_template() -> "Template":
     """Read and compile the template; `render_report` does it, but it may be done in good time."""
-    return _make_environment().get_template("template.html.j2")
+    return make_environment().get_template("template.html.j2")
 
 
-def _make_environment() -> "Environment":
+def make_environment() -> "Environment":
+    """Make what reads the templates: it escapes everything, and knows how numbers and names are written."""
     # imported here because prediction imports clownfish too and must not pay for it
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -76,6 +108,7 @@ def _make_environment() -> "Environment":
     environment.filters.update(
         accuracy=format_accuracy,
         between=format_range,
+        binomial=write_binomial,
         count=count_noun,
         data_uri=_make_data_uri,
         loss=format_loss,
@@ -91,35 +124,107 @@ def _make_environment() -> "Environment":
     return environment
 
 
-def _collect_values(content: ReportContent) -> dict[str, Any]:
+class _Numbering:
+    """Numbers sections, tables and figures while the page is written."""
+
+    def __init__(self) -> None:
+        self._last: Counter[str] = Counter()
+
+    def count(self, kind: str) -> int:
+        self._last[kind] += 1
+        return self._last[kind]
+
+
+def _collect_values(content: ReportContent, charts: Mapping[str, str]) -> dict[str, Any]:
     """Everything that the template refers to."""
     metrics = content.metrics
     parts = {name: metrics.get(name) or _NO_PART for name in _PARTS}
-    cross_validated, test = parts["cross_validated"], parts["test"]
-    class_numbers = {name: number for number, name in enumerate(metrics["classes"], start=1)}
-    per_class = {"cross_validated": cross_validated.get("per_class") or [], "test": metrics["per_class"]}
+    headline = make_headline(content)
+    binomials = find_binomials(metrics["classes"])
     return {
         "content": content,
         "metrics": metrics,
         "chance": metrics["chance"],
         "parts": parts,
-        "headline": next((part for part in (cross_validated, test) if _has_accuracy(part)), None),
-        "accuracies_chart": _draw_accuracies(parts, metrics["chance"]["accuracy"]),
-        "curves": _draw_history(content),
-        "confusions": {
-            "cross_validated": _describe_confusion("cross-validated", content, cross_validated.get("confusion_matrix")),
-            "test": _describe_confusion("test", content, metrics["confusion_matrix"]),
-        },
-        "per_class": per_class if test["num_photos"] else {**per_class, "test": []},
-        "example_class": _find_weakest(per_class["cross_validated"]) or _find_weakest(per_class["test"]),
-        "class_numbers": class_numbers,
+        "headline": headline,
+        "numbering": _Numbering(),
+        "sections": _SECTIONS,
+        "group": name_group(content),
+        "binomials": binomials,
+        "prose": make_prose(binomials),
+        "answers": list_answers(content, headline),
+        "steps": choose_next_steps(metrics, group=name_group(content), min_groups_of_class=content.min_groups_of_class),
+        "verdicts": list_verdicts(metrics),
+        "notes": _list_notes(content),
+        "shortcuts": list_shortcuts(metrics),
+        "charts": defaultdict(str, {name: mark_safe(chart) for name, chart in charts.items() if chart}),
         "num_usable": sum(metrics["num_photos"][part] for part in ("train", "validation", "test")),
         "held_out_noun": _name_held_out(parts),
-        "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(test)),
+        "num_wrong": max(len(content.wrong_photos), _count_wrong(parts["validation"]) + _count_wrong(parts["test"])),
+        "methods": write_methods(content),
+        "placed_share": _measure_placed(content),
+        "unusable": content.unusable[:_MAX_UNUSABLE],
         "facts": {
             _FACT_NAMES.get(key, key.replace("_", " ")): _format_fact(value) for key, value in content.model.items()
         },
+        **_collect_classes(content, parts),
     }
+
+
+def _collect_classes(content: ReportContent, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What is told class by class."""
+    metrics, cross_validated, test = content.metrics, parts["cross_validated"], parts["test"]
+    per_class = {
+        "cross_validated": cross_validated.get("per_class") or [],
+        "test": metrics["per_class"] if test["num_photos"] else [],
+    }
+    matrix = cross_validated.get("confusion_matrix")
+    return {
+        "class_numbers": {name: number for number, name in enumerate(metrics["classes"], start=1)},
+        "per_class": per_class,
+        "example_class": _find_weakest(per_class["cross_validated"], content.min_groups_of_class)
+        or _find_weakest(per_class["test"], content.min_groups_of_class),
+        "mutual_pairs": {
+            (pair.first, pair.second): pair for pair in find_mutual_pairs(metrics["classes"], matrix or [])
+        },
+        "confusions": {
+            "cross_validated": _describe_confusion(content, matrix),
+            "test": _describe_confusion(content, metrics["confusion_matrix"]),
+        },
+    }
+
+
+def make_prose(binomials: frozenset[str]) -> Callable[[str], Any]:
+    """Make the function that turns a sentence into HTML, with names of species in italics.
+
+    Args:
+        binomials: names of `find_binomials`.
+
+    Returns:
+        A function from text to safe HTML.
+    """
+    from markupsafe import Markup
+
+    names = "|".join(re.escape(name) for name in sorted(binomials, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![\w/])(?:{names})(?![\w/])") if names else None
+
+    def write(sentence: str) -> Markup:
+        safe = re.sub(r"(\d) (%|points?\b)", "\\1\u00a0\\2", escape(sentence))
+        safe = re.sub(r"(?<![^\s(])--[a-z][a-z-]*", "<code>\\g<0></code>", safe)
+        if pattern is not None:  # these names are letters, spaces and underscores only
+            safe = pattern.sub(lambda found: f"<i>{write_binomial(found[0])}</i>", safe)
+        return Markup(safe)  # noqa: S704 - escaped above
+
+    return write
+
+
+def _list_notes(content: ReportContent) -> list[str]:
+    """The messages that stand nowhere else."""
+    metrics = content.metrics
+    told = {verdict["sentence"] for verdict in metrics.get("verdicts") or []}
+    told.update((metrics.get("learning_curve") or {}).get("sentences") or [])
+    told.update((metrics.get("shortcuts") or {}).get("sentences") or [])
+    return [message for message in content.messages if message not in told]
 
 
 def _has_accuracy(part: Mapping[str, Any]) -> bool:
@@ -139,66 +244,20 @@ def _name_held_out(parts: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{' and '.join(names)} photo"
 
 
-def _draw_accuracies(parts: Mapping[str, Mapping[str, Any]], chance: float | None) -> Any:
-    named = [("cross-validated", parts["cross_validated"]), ("test photos", parts["test"])]
-    marks = [
-        Mark(
-            name=name,
-            value=part["accuracy"]["value"],
-            low=part["accuracy"].get("low"),
-            high=part["accuracy"].get("high"),
-            text=format_accuracy(part["accuracy"]),
-        )
-        for name, part in named
-        if _has_accuracy(part)
-    ]
-    return _mark_safe(draw_accuracies(marks, chance)) if marks else None
-
-
-def _draw_history(content: ReportContent) -> list[tuple[str, Any]]:
-    """The learning curves with their titles: loss, then accuracy; none without epochs."""
-    history = content.history
-    if not history:
-        return []
-    epochs = [row.epoch for row in history]
-    loss = draw_curves(
-        "loss",
-        epochs,
-        [
-            Line(name="training", values=[row.train_loss for row in history]),
-            Line(name="validation", values=[row.validation_loss for row in history]),
-        ],
-        best_epoch=content.best_epoch,
-        write=format_loss,
-        write_tick="{:g}".format,
-        reach=[0.0],
-    )
-    accuracy = draw_curves(
-        "accuracy",
-        epochs,
-        [
-            Line(name="training", values=[row.train_accuracy for row in history]),
-            Line(name="validation", values=[row.validation_accuracy for row in history]),
-        ],
-        best_epoch=content.best_epoch,
-        write=format_share,
-        write_tick=lambda share: f"{100 * share:g}\u00a0%",
-        reach=[0.9, 1.0],
-    )
-    titled = [("Loss (cross-entropy)", loss), ("Accuracy", accuracy)]
-    return [(title, _mark_safe(chart)) for title, chart in titled if chart]
-
-
-def _describe_confusion(
-    name: str, content: ReportContent, matrix: Sequence[Sequence[int]] | None
-) -> dict[str, Any] | None:
+def _describe_confusion(content: ReportContent, matrix: Sequence[Sequence[int]] | None) -> dict[str, Any] | None:
     confusion = prepare_confusion(content.metrics["classes"], matrix)
     if confusion is None:
         return None
     style = _choose_style(confusion)
-    chart = _mark_safe(draw_matrix(f"{name} matrix", confusion)) if style == "picture" else None
     num_pairs = 20 if style == "picture" else 5
-    return {"confusion": confusion, "style": style, "chart": chart, "pairs": confusion.pairs[:num_pairs]}
+    return {"confusion": confusion, "style": style, "pairs": confusion.pairs[:num_pairs]}
+
+
+def _measure_placed(content: ReportContent) -> float | None:
+    """How much of the scores the maps show: the parts that have a place, of all parts by their size."""
+    placed = sum(abs(place.placed) for place in content.maps)
+    whole = placed + sum(abs(place.unplaced) for place in content.maps)
+    return placed / whole if whole else None
 
 
 def _choose_style(confusion: Confusion) -> str:
@@ -207,10 +266,11 @@ def _choose_style(confusion: Confusion) -> str:
     return "dense" if len(confusion.classes) <= MAX_CLASSES_AS_TABLE else "picture"
 
 
-def _find_weakest(per_class: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The class of which the smallest share is recognised; the first of several; None if there is none."""
+def _find_weakest(per_class: Sequence[Mapping[str, Any]], min_groups: int) -> Mapping[str, Any] | None:
+    """The class of which the smallest share is recognised, among those of which enough is known if there are any."""
     measured = [row for row in per_class if is_number(row["recall"])]
-    return min(measured, key=lambda row: float(row["recall"]), default=None)
+    known = [row for row in measured if row.get("num_groups", min_groups) >= min_groups]
+    return min(known or measured, key=lambda row: float(row["recall"]), default=None)
 
 
 def _format_fact(value: object) -> str:
@@ -228,7 +288,8 @@ def _split_at_breaks(name: str) -> list[str]:
     return [piece for piece in re.split(r"(?<=[_/\\.\-])", name) if piece]
 
 
-def _mark_safe(svg: str) -> Any:
+def mark_safe(svg: str) -> Any:
+    """Say that a chart is HTML already."""
     from markupsafe import Markup
 
-    return Markup(svg)  # noqa: S704 - charts.py escapes the names in it
+    return Markup(svg)  # noqa: S704 - figure.py and Matplotlib escape the text in it

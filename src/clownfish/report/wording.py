@@ -44,6 +44,19 @@ def format_accuracy(interval: Mapping[str, Any]) -> str:
     return f"{share} (range {between})" if between else share
 
 
+def format_of_hundred(value: float) -> str:
+    """Write a share as a count out of a hundred photos, such as "About 95 of 100"."""
+    text = _round_percent(value)
+    if text.startswith("over"):
+        return "Over 99 of 100"
+    return "Fewer than 1 of 100" if text.startswith("under") else f"About {text} of 100"
+
+
+def format_range_of_hundred(interval: Mapping[str, Any]) -> str:
+    """Write an interval as counts out of a hundred photos, such as "89 to 98"; "" if it has no ends."""
+    return format_range(interval).removesuffix(_PERCENT)
+
+
 def format_points(difference: float) -> str:
     """Write the size of a difference of two shares, such as "6 percentage points"."""
     points = round(abs(difference) * 100, 1)
@@ -81,6 +94,11 @@ def format_moment(text: str) -> str:
     except ValueError:
         return text
     return f"{moment.day}\u00a0{moment:%B %Y, %H:%M}"
+
+
+def add_article(noun: str) -> str:
+    """Put "a" or "an" before a noun, by its first letter."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
 
 
 def format_number(number: int | None) -> str:

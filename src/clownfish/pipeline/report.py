@@ -1,0 +1,37 @@
+"""`clownfish report`: the page of a finished run, rendered again."""
+
+from pathlib import Path
+
+from clownfish.errors import RunFolderError
+from clownfish.files import encode_text, write_file
+from clownfish.pipeline.run_folder import read_json
+from clownfish.report.html import render_report
+from clownfish.report.store import read_content
+
+
+def render_run_report(run: str | Path, *, out: str | Path | None = None) -> Path:
+    """Render the report of a run from what its folder holds; the photos are not needed.
+
+    Args:
+        run: a run folder.
+        out: the HTML file to write; None to replace the folder's report.html.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunFolderError: the folder is none of a run, or too old, or damaged.
+        OutputError: the file cannot be written.
+    """
+    folder = Path(run)
+    metrics, stored = read_json(folder, "metrics.json"), read_json(folder, "report.json")
+    try:
+        page = render_report(read_content(stored, metrics))
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise RunFolderError(
+            f"{folder / 'report.json'} does not hold a report ({type(error).__name__}: {error}). Train again: clownfish"
+            f" train --config {folder / 'config.toml'}"
+        ) from error
+    path = folder / "report.html" if out is None else Path(out)
+    write_file(path, encode_text(page))
+    return path

@@ -1,0 +1,139 @@
+"""`clownfish compare`: runs side by side, and which differences are real."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import clownfish
+from clownfish.errors import ConfigError, RunFolderError
+from runs import Cli, read_table
+
+Rows = list[dict[str, str]]
+
+
+def change_answers(run: Path, change: Callable[[Rows], None]) -> None:
+    rows = read_table(run / "cross_validated.csv")
+    change(rows)
+    with (run / "cross_validated.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def twins(digits_run: clownfish.Run, tmp_path: Path) -> tuple[Path, Path]:
+    """Two copies of one run."""
+    folders = tmp_path / "one" / "digits-1", tmp_path / "other" / "digits-2"
+    for folder in folders:
+        shutil.copytree(digits_run.path, folder)
+    return folders
+
+
+def answer_all(right: bool) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        for row in rows:
+            row["correct"] = "true" if right else "false"
+
+    return change
+
+
+def test_equal_runs_do_not_differ(cli: Cli, twins: tuple[Path, Path], tmp_path: Path) -> None:
+    result = cli("compare", *twins, "--out", tmp_path / "page.html")
+    assert (result.code, result.err) == (0, "")
+    assert "digits-1 and digits-2 name the same photos right." in result.out
+    assert f"Page: {tmp_path / 'page.html'}" in result.out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "name the same photos right" in page
+    assert "All options are the same." in page
+    assert "<script" not in page
+
+
+def test_real_difference_is_told_with_its_interval(cli: Cli, twins: tuple[Path, Path]) -> None:
+    change_answers(twins[0], answer_all(False))
+    change_answers(twins[1], answer_all(True))
+    pair = cli("compare", *twins, "--json").read_json()["pairs"][0]
+    assert pair["is_real"]
+    assert pair["adjusted_p"] < 1e-6
+    assert pair["test"]["only_second"] == pair["test"]["num_photos"] == 60
+    assert "is better than" in pair["sentence"]
+    assert "by 100.0 points" in pair["sentence"]
+    assert cli("compare", *twins, "--quiet").out == ""
+
+
+def test_small_difference_is_called_chance(twins: tuple[Path, Path]) -> None:
+    def flip_two(rows: Rows) -> None:
+        for row in rows[:2]:
+            row["correct"] = "false" if row["correct"] == "true" else "true"
+
+    change_answers(twins[1], flip_two)
+    found = clownfish.compare(*twins).pairs[0]
+    assert not found.is_real
+    assert found.sentence.startswith("No difference is shown between")
+
+
+def test_copies_count_once_and_groups_stay_together(twins: tuple[Path, Path]) -> None:
+    def put_into_one_group(rows: Rows) -> None:
+        for row in rows:
+            row.update(group="all", correct="true")
+
+    change_answers(twins[0], answer_all(False))
+    change_answers(twins[1], put_into_one_group)
+    found = clownfish.compare(*twins).pairs[0]
+    assert found.test is not None
+    assert (found.test["num_groups"], found.is_real) == (1, False)
+
+
+def test_runs_that_share_no_photo_or_label_are_told(
+    twins: tuple[Path, Path], messy_run: clownfish.Run, tmp_path: Path
+) -> None:
+    def relabel(rows: Rows) -> None:
+        rows[0]["label"] = "heron"
+
+    change_answers(twins[1], relabel)
+    found = clownfish.compare(*twins, messy_run, out=tmp_path / "page.html")
+    assert [pair.test is None for pair in found.pairs] == [False, True, True]
+    assert "share no photo, so nothing can be said" in found.pairs[1].sentence
+    assert "Some runs share no photo with the same label; between these nothing can be tested." in found.messages
+    assert "Up to 1 shared photos carry other labels in another run, and are left out." in found.messages
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Options that differ" in page
+    assert "cicada" in page
+
+
+def test_runs_with_other_groups_are_warned_of(cli: Cli, twins: tuple[Path, Path]) -> None:
+    config = twins[1] / "config.toml"
+    config.write_text(
+        config.read_text(encoding="utf-8").replace('group_by = ""', 'group_by = "site"'), encoding="utf-8"
+    )
+    assert "The runs were grouped differently (groups that were found, site)" in cli("compare", *twins).out
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(digits_run: clownfish.Run, tmp_path: Path) -> None:
+    shutil.copytree(digits_run.path, tmp_path / digits_run.path.name)
+    found = clownfish.compare(digits_run, tmp_path / digits_run.path.name)
+    assert [run.name for run in found.runs] == [str(digits_run.path), str(tmp_path / digits_run.path.name)]
+
+
+def test_hostile_names_are_text(twins: tuple[Path, Path], tmp_path: Path) -> None:
+    hostile = tmp_path / "<script>alert(1)<"
+    twins[1].rename(hostile)
+    clownfish.compare(twins[0], hostile, out=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "default-src 'none'" in page
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_run_is_nothing_to_compare(digits_run: clownfish.Run, count: int) -> None:
+    with pytest.raises(ConfigError, match=r"at least two runs are needed, each given once; got .*digits-1"):
+        clownfish.compare(*[digits_run] * count)
+
+
+def test_table_that_lacks_columns_is_told(twins: tuple[Path, Path]) -> None:
+    (twins[1] / "cross_validated.csv").write_text("file,label\na,b\n", encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"cross_validated\.csv cannot be read: it needs rows with the columns"):
+        clownfish.compare(*twins)
