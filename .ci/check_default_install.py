@@ -119,6 +119,9 @@ def check_missing_extras(environment: dict[str, str]) -> None:
     Path("phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     message = run(environment, "predict", "run", "phone.heic", expected_code=2)
     assert "pip install 'clownfish[heic]'" in message, message
+    assert importlib.util.find_spec("ai_edge_litert") is None
+    message = run(environment, "export", "run", "--to", "tflite", expected_code=2)
+    assert "pip install 'clownfish[tflite]'" in message, message
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ OPTIONS = {
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
     },
     "count": {"--out", "--photos", "--json", "--quiet"},
+    "export": {"--to", "--quantize", "--photos", "--out", "--overwrite", "--force", "--json", "--quiet"},
     "report": {"--out", "--quiet"},
     "compare": {"--out", "--json", "--quiet"},
     "backbones": {"--json"},
@@ -54,6 +55,7 @@ ARGUMENTS = {
     "evaluate": ["model", "photos"],
     "count": ["model", "photos"],
     "audit": ["photos"],
+    "export": ["model"],
     "report": ["run"],
     "compare": ["runs"],
 }

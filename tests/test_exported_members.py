@@ -17,6 +17,7 @@ def test_exported_members_are_complete_and_sorted() -> None:
         "ConfigError",
         "CountTable",
         "Evaluation",
+        "Export",
         "ModelFileError",
         "OutputError",
         "PhotosError",
@@ -28,6 +29,7 @@ def test_exported_members_are_complete_and_sorted() -> None:
         "compare",
         "count",
         "evaluate",
+        "export_model",
         "load",
         "predict",
         "render_report",
@@ -50,7 +52,7 @@ def test_unknown_member_is_an_attribute_error() -> None:
 
 def test_every_error_has_the_one_base() -> None:
     own = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(own) == 11
+    assert len(own) == 12
     assert all(issubclass(error, errors.ClownfishError) for error in own)
 
 

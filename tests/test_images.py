@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from clownfish.compute import WorkerFailure, run_in_workers
 from clownfish.errors import UnusablePhotoError
@@ -30,6 +30,7 @@ from clownfish.images import (
     prepare_image,
     prepare_pixels,
     read_photo_file,
+    stretch_like_phones,
     wrap_array,
 )
 from pictures import draw_pattern, draw_photo, encode, write_photo
@@ -750,6 +751,38 @@ def test_flipped_view_is_the_photo_upside_down_and_has_its_own_key() -> None:
     flipped = decode_photo(data, preprocessing, view="flipped").pixels
     assert np.array_equal(flipped, whole[::-1])
     assert preprocessing.make_key("flipped") != preprocessing.make_key()
+
+
+# ---- as phones make them smaller
+
+
+@pytest.mark.parametrize("factor", [1, 10])
+def test_phones_look_up_between_four_pixels(factor: int) -> None:
+    """Output x is the input at x * width / size, straight between the two neighbours, and likewise down."""
+    width, height, size = 50, 30, 20 * factor
+    pixels = draw_photo(width, height, seed=3)
+    found = stretch_like_phones(encode(pixels), size)
+    column, row = np.meshgrid(np.arange(size) * width / size, np.arange(size) * height / size)
+    left, top = column.astype(int), row.astype(int)
+    right, below = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    across, down = (column - left)[..., None], (row - top)[..., None]
+    upper = pixels[top, left] * (1 - across) + pixels[top, right] * across
+    lower = pixels[below, left] * (1 - across) + pixels[below, right] * across
+    assert np.abs(found - (upper * (1 - down) + lower * down)).max() < 1.01
+
+
+def test_phones_turn_photos_upright() -> None:
+    image = Image.fromarray(draw_photo(64, 32, seed=1))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    turned = stretch_like_phones(encode(image, "PNG", exif=exif), 16)
+    upright = stretch_like_phones(encode(image.transpose(Image.Transpose.ROTATE_180)), 16)
+    np.testing.assert_array_equal(turned, upright)
+
+
+def test_phones_cannot_read_damaged_photos_either() -> None:
+    with pytest.raises(UnusablePhotoError, match="not a photo"):
+        stretch_like_phones(b"hello, world", 16)
 
 
 @pytest.mark.parametrize(("form", "name"), [("png", "PNG"), ("gif", "GIF")])

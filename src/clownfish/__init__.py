@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clownfish.api import compare as compare
     from clownfish.api import count as count
     from clownfish.api import evaluate as evaluate
+    from clownfish.api import export_model as export_model
     from clownfish.api import predict as predict
     from clownfish.api import render_report as render_report
     from clownfish.api import train as train
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from clownfish.pipeline.compare import Comparison as Comparison
     from clownfish.pipeline.count import CountTable as CountTable
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
+    from clownfish.pipeline.export import Export as Export
     from clownfish.pipeline.run import Run as Run
     from clownfish.prediction.classifier import Classifier as Classifier
     from clownfish.prediction.classifier import Prediction as Prediction
@@ -47,6 +49,7 @@ _HOMES = {
     "Comparison": "clownfish.pipeline.compare",
     "CountTable": "clownfish.pipeline.count",
     "Evaluation": "clownfish.pipeline.evaluate",
+    "Export": "clownfish.pipeline.export",
     "ModelFileError": "clownfish.errors",
     "OutputError": "clownfish.errors",
     "PhotosError": "clownfish.errors",
@@ -58,6 +61,7 @@ _HOMES = {
     "compare": "clownfish.api",
     "count": "clownfish.api",
     "evaluate": "clownfish.api",
+    "export_model": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
     "predict": "clownfish.api",
     "render_report": "clownfish.api",

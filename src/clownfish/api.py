@@ -1,7 +1,7 @@
 """The verbs for Python: the same names and options as on the command line."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clownfish.config import TrainConfig, read_config
 from clownfish.pipeline.audit import Audit, audit_photos
@@ -15,6 +15,9 @@ from clownfish.pipeline.train import train_classifier
 from clownfish.prediction.classifier import Classifier
 from clownfish.prediction.table import TableSummary
 from clownfish.progress import BarProgress, NoProgress, Progress
+
+if TYPE_CHECKING:
+    from clownfish.pipeline.export import Export
 
 _PATHS = ("place", "folder", "weights", "corrections")
 
@@ -189,6 +192,49 @@ def count(
         photos,
         photos_folder=photos_folder,
         out=None if out is None else Path(out),
+        progress=_choose_progress(quiet),
+    )
+
+
+def export_model(
+    model: str | Path,
+    to: str,
+    *,
+    quantize: str | None = None,
+    photos: str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+) -> "Export":
+    """Write a model in another form, and certify that it gives the same answers.
+
+    Args:
+        model: a `model.onnx`, or the run folder that holds one.
+        to: "tflite" for phones, "onnx" for a smaller one, or "saved-labels" for a list of the labels.
+        quantize: "float32", "float16", "dynamic" or "int8"; None for float32 as TensorFlow Lite and int8 as ONNX.
+        photos: labelled photos to check on; None for those of the run that the model was not trained on.
+        out: the file to write; None for a name beside the model.
+        overwrite: replace an existing file.
+        force: write the file even if it disagrees; it is then marked as not certified.
+        quiet: show no progress bar.
+
+    Returns:
+        Where the file and the certificate are, and what was found.
+
+    Raises:
+        ClownfishError: see `pipeline.export.export_classifier`.
+    """
+    from clownfish.pipeline.export import export_classifier  # onnx takes time to import, and train starts without it
+
+    return export_classifier(
+        model,
+        to,
+        precision=quantize,
+        photos=photos,
+        out=out,
+        overwrite=overwrite,
+        force=force,
         progress=_choose_progress(quiet),
     )
 

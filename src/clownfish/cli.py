@@ -110,7 +110,7 @@ def predict(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx or a run folder).
+    """Classify PHOTOS (a photo, a folder or a CSV) with MODEL (a model.onnx, a run folder or an exported file).
 
     An answer is "ok", "unsure" (such answers are wrong too often) or "unlike anything seen" (perhaps no
     class).
@@ -242,6 +242,53 @@ def count(model: str, photos: str, out: str | None, photos_folder: str | None, a
             _print(f"\nTable: {out}")
     if table.num_unusable:
         sys.exit(EXIT_SOME_UNUSABLE)
+
+
+@clownfish.command()
+@click.argument("model", type=click.Path())
+@click.option("--to", "kind", required=True, help="tflite (phones), onnx (smaller), or saved-labels (a list).")
+@click.option("--quantize", "precision", help="float32, float16, dynamic or int8. [default: float32; for onnx int8]")
+@click.option("--photos", type=click.Path(), help="Labelled photos to check on. [default: those of the run]")
+@click.option("--out", type=click.Path(), help="File to write. [default: a name beside the model]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option("--force", is_flag=True, help="Write the file even if it disagrees, marked as not certified.")
+@_json
+@_quiet
+def export(
+    model: str,
+    kind: str,
+    precision: str | None,
+    photos: str | None,
+    out: str | None,
+    overwrite: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write MODEL (a model.onnx or a run folder) in another form, and certify that it gives the same answers.
+
+    Every photo that the model was not trained on goes through both files. If they disagree, nothing is written.
+    """
+    from clownfish.pipeline.certificate import describe_certificate
+    from clownfish.pipeline.export import export_classifier
+
+    exported = export_classifier(
+        model,
+        kind,
+        precision=precision,
+        photos=photos,
+        out=out,
+        overwrite=overwrite,
+        force=force,
+        progress=_choose_progress(quiet or as_json),
+    )
+    if as_json:
+        _print(json.dumps({"path": str(exported.path), **exported.facts}, ensure_ascii=False))
+    elif not quiet:
+        _print_lines(describe_certificate(exported.facts))
+        _print(f"File: {exported.path}")
+        if exported.certificate is not None:
+            _print(f"Certificate: {exported.certificate}")
 
 
 @clownfish.command()

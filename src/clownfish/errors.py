@@ -6,6 +6,7 @@
     ├── UnusablePhotoError   one photo cannot be read (becomes a reported row, never a crash)
     ├── BackboneError        the pre-trained weights are missing, changed or unknown
     ├── ModelFileError       the file is not a model that clownfish made
+    ├── ExportError          an exported model disagrees with its original
     ├── RunFolderError       the folder is not one of a training run, or is damaged
     ├── OutputError          a result cannot be written where it was asked for
     ├── ForecastError        a forecast is asked for that the photos cannot support
@@ -54,6 +55,10 @@ class BackboneError(ClownfishError):
 
 class ModelFileError(ClownfishError):
     """The file is not a model that clownfish made, or is damaged."""
+
+
+class ExportError(ClownfishError):
+    """An exported model disagrees with its original, or could not be checked."""
 
 
 class RunFolderError(ClownfishError):

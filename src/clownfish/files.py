@@ -4,12 +4,14 @@ import contextlib
 import csv
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from clownfish.errors import OutputError
 
@@ -155,6 +157,20 @@ def compute_seal(data: bytes, *blanked: str) -> str:
     for text in blanked:
         data = data.replace(text.encode(), b" " * len(text.encode()))
     return hashlib.sha256(data).hexdigest()
+
+
+def compute_facts_seal(data: bytes, facts: Mapping[str, Any]) -> str:
+    """Compute a checksum over a model and what is known of it, where the facts are kept beside the model.
+
+    Args:
+        data: the model.
+        facts: by name, as JSON can hold them; a seal and the date do not count.
+
+    Returns:
+        SHA-256, hexadecimal.
+    """
+    counted = {name: content for name, content in facts.items() if name not in ("seal", "created")}
+    return compute_seal(data + json.dumps(counted, sort_keys=True).encode())
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

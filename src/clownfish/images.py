@@ -295,6 +295,31 @@ def make_preview(path: Path) -> bytes:
     return buffer.getvalue()
 
 
+def stretch_like_phones(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Bring a photo to a square as MediaPipe Tasks does: decoded in full, stretched, and looked up between four pixels.
+
+    That does not smooth what is made smaller, so fine detail turns to noise; `prepare_pixels` does smooth it.
+
+    Args:
+        data: the whole file.
+        size: side of the square, pixels.
+
+    Returns:
+        Shape (size, size, 3), uint8, RGB.
+
+    Raises:
+        UnusablePhotoError: the bytes are no photo, are damaged, or ask for too much work.
+    """
+    image = _decode(data, Preprocessing(size=MAX_JPEG_PIXELS), [])  # larger than any: libjpeg must not reduce it
+    rgb = convert_to_rgb(_rotate_upright(image)[0], [])
+    # pixel x is looked up at x * width / size, so the centre of the first becomes the centre of the first
+    left, top = 0.5 - 0.5 * rgb.width / size, 0.5 - 0.5 * rgb.height / size
+    whole = (left, top, left + rgb.width, top + rgb.height)
+    # a small photo is looked up beyond its last pixels, which go on there
+    padded = Image.fromarray(np.pad(np.asarray(rgb), ((0, 1), (0, 1), (0, 0)), mode="edge"))
+    return np.asarray(padded.transform((size, size), Image.Transform.EXTENT, whole, Image.Resampling.BILINEAR))
+
+
 def convert_to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     """Convert any colour mode that Pillow knows to 8-bit RGB; transparency becomes white.
 

@@ -216,7 +216,7 @@ def test_model_of_another_tool_is_refused(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(
-        ModelFileError, match=r"not a model that this clownfish can use\. Give the model\.onnx of a run"
+        ModelFileError, match=r"not a model that this clownfish can use: it does not say what its classes are"
     ):
         clownfish.load(tmp_path)
 

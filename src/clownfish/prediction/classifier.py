@@ -1,7 +1,7 @@
 """A trained model, loaded: photos in, labels and probabilities out.
 
-Only what prediction needs is imported here (numpy, Pillow, ONNX Runtime), so that classifying one
-photo starts fast.
+Only what prediction needs is imported here (numpy, Pillow), and the runtime when the file is opened, so that
+classifying one photo starts fast.
 """
 
 import copy
@@ -18,16 +18,14 @@ from numpy.typing import NDArray
 from clownfish.answers.rules import AnswerRules, Status, read_rules
 from clownfish.displays import draw_accuracy, make_table, write_accuracy
 from clownfish.errors import ConfigError, ModelFileError, UnusablePhotoError
-from clownfish.files import compute_seal
 from clownfish.images import RESIZES, Preprocessing, decode_photo, prepare_image, read_photo_file
+from clownfish.prediction.networks import PLAIN_PROPERTIES, Network, open_network, refuse_changed
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _FORMAT = "1"
 _MAX_MODEL_BYTES = 2 << 30  # ONNX files cannot be larger
-_EXTERNAL_DATA_MARK = b"\x0a\x08location\x12"
-"""How a tensor that is stored in another file begins to name it (StringStringEntryProto, key "location")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +69,20 @@ class Classifier:
         Raises:
             ModelFileError: the data is no model that clownfish made.
         """
-        import onnxruntime
-
-        if _EXTERNAL_DATA_MARK in data:
-            raise ModelFileError(f"The model {path} keeps weights in other files, which is refused. Use the original.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-            metadata = self._session.get_modelmeta().custom_metadata_map
-        except Exception as error:  # ONNX Runtime's errors share no class but this
-            raise ModelFileError(f"{path} is not an ONNX model, or it is damaged.") from error
-        if metadata.get("clownfish.format") != _FORMAT:
-            found = metadata.get("clownfish.format")
-            hint = "It was made by a newer clownfish: update yours." if found else "Give the model.onnx of a run."
-            raise ModelFileError(f"{path} is not a model that this clownfish can use. {hint}")
+        self._network: Network = open_network(path, data)
+        metadata = self._network.metadata
+        if metadata["clownfish.format"] != _FORMAT:
+            raise ModelFileError(
+                f"{path} is not a model that this clownfish can use. It was made by a newer clownfish: update yours."
+            )
         self.path = path
         self.hash = hashlib.sha256(data).hexdigest()
         self._metadata = dict(metadata)
         self.max_error: float | None = None
         """The budget of errors that was asked for instead of the model's own; None for the model's own."""
         self._parse_metadata(metadata)
-        if compute_seal(data, metadata.get("seal", ""), metadata.get("created", "")) != metadata.get("seal"):
-            raise ModelFileError(f"{path} is damaged, or was changed since clownfish wrote it. Use the original.")
+        if not self._network.is_sealed():
+            raise refuse_changed(path)
 
     def read_metadata(self, name: str) -> Any | None:
         """Read a property that the model file holds as JSON, such as "confusions" or "answering".
@@ -117,6 +104,13 @@ class Classifier:
         except (ValueError, RecursionError) as error:
             raise ModelFileError(f"The metadata of {self.path} is damaged: {name} is no JSON ({error}).") from error
 
+    def read_all_metadata(self) -> dict[str, Any]:
+        """Read every property of the model file: those that are JSON as what they hold, the others as text."""
+        return {
+            name: text if name in PLAIN_PROPERTIES else self.read_metadata(name)
+            for name, text in self._metadata.items()
+        }
+
     def _parse_metadata(self, metadata: Mapping[str, str]) -> None:
         try:
             labels = json.loads(metadata["labels"])
@@ -134,11 +128,9 @@ class Classifier:
 
     def _check_shapes(self) -> None:
         """The metadata must fit the network; otherwise every answer would be wrong, or a crash."""
-        size = self.preprocessing.size
-        shapes = {node.name: node.shape[1:] for node in (*self._session.get_inputs(), *self._session.get_outputs())}
-        width = shapes.pop("embedding", [0])[0]
-        self._outputs = ["probabilities", "embedding"] if width else ["probabilities"]
-        fits = shapes == {"image": [size, size, 3], "probabilities": [len(self.classes)]}
+        size, widths = self.preprocessing.size, dict(self._network.output_widths)
+        width = widths.pop("embedding", 0)
+        fits = self._network.input_shape == (size, size, 3) and widths == {"probabilities": len(self.classes)}
         if self.rules is not None:
             novelty = self.rules.novelty
             fits &= self.rules.set_thresholds.shape == (len(self.classes),)
@@ -203,14 +195,26 @@ class Classifier:
         Returns:
             The answer.
         """
-        probabilities, *others = self._session.run(self._outputs, {"image": pixels[None]})
+        outputs = self._network.run(pixels[None])
+        probabilities = outputs["probabilities"]
         order = np.argsort(-probabilities[0], kind="stable")
         if self.rules is None:
             return Answered(probabilities=probabilities[0], status="ok", candidates=(self.classes[order[0]],))
-        (status,) = self.rules.decide(probabilities, others[0] if others else None)
+        (status,) = self.rules.decide(probabilities, outputs.get("embedding"))
         possible = self.rules.find_candidates(probabilities)[0]
         candidates = tuple(self.classes[number] for number in order if possible[number])
         return Answered(probabilities=probabilities[0], status=status, candidates=candidates)
+
+    def run_network(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the probabilities of many photos at once, on one core.
+
+        Args:
+            pixels: shape (num_photos, size, size, 3), as `images.prepare_pixels` makes them.
+
+        Returns:
+            Shape (num_photos, num_classes).
+        """
+        return self._network.run(pixels)["probabilities"]
 
     def change_budget(self, max_error: str | float) -> "Classifier":
         """Accept another share of wrong answers than the model was trained for.
@@ -261,7 +265,7 @@ def load_classifier(path: str | Path, *, max_error: str | float | None = None) -
     """Load a model.
 
     Args:
-        path: a `model.onnx`, or the run folder that holds one.
+        path: a `model.onnx`, the run folder that holds one, or a file that `clownfish export` made of it.
         max_error: share of wrong answers to accept, such as "5%" or 0.05; None for what the model was trained with.
 
     Returns:

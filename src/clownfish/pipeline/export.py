@@ -1,0 +1,249 @@
+"""`clownfish export`: a trained model in another form, with a certificate that it says the same."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.errors import ConfigError, ExportError, ModelFileError, OutputError, PhotosError, UnusablePhotoError
+from clownfish.export.calibration import measure_ranges
+from clownfish.export.labels import format_labels
+from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx
+from clownfish.export.tflite.lowering import lower_model
+from clownfish.export.tflite.quantization import list_rounded_tensors
+from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
+from clownfish.files import encode_text, write_file
+from clownfish.images import decode_photo, read_photo_file
+from clownfish.photos.scan import scan_labelled_photos
+from clownfish.pipeline.certificate import EXACT, ROUNDED, Certificate, certify
+from clownfish.pipeline.run_photos import RunPhoto, find_run_photos
+from clownfish.prediction.classifier import Classifier, load_classifier
+from clownfish.progress import NoProgress, Progress
+
+FORMATS = ("tflite", "onnx", "saved-labels")
+CERTIFICATE_ENDING = ".certificate.json"
+_NUM_CALIBRATED = 200
+_MAX_NAMED = 5
+_RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported model."""
+
+    path: Path
+    """The file."""
+    certificate: Path | None
+    """The certificate beside it; None for a file of labels."""
+    facts: dict[str, Any] = field(repr=False)
+    """What the certificate holds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Photos:
+    training: list[RunPhoto]
+    """To learn the ranges of the numbers inside the network from."""
+    held_out: list[RunPhoto]
+    """To check on."""
+    source: str
+
+
+def export_classifier(
+    model: str | Path,
+    kind: str,
+    *,
+    precision: str | None = None,
+    photos: str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Export:
+    """Write a model in another form, unless it then says something else.
+
+    Args:
+        model: a `model.onnx`, or the run folder that holds one.
+        kind: "tflite", "onnx" or "saved-labels".
+        precision: "float32" (tflite only), "float16", "dynamic" (tflite only) or "int8"; None for float32 as TensorFlow
+            Lite and int8 as ONNX.
+        photos: labelled photos to check on, and for int8 some that the model was trained on; None for those of the run.
+        out: the file to write; None for a name beside the model.
+        overwrite: replace an existing file.
+        force: write the file even if it disagrees; it is then marked as not certified.
+        progress: shows how far the work has come.
+
+    Returns:
+        Where the file and the certificate are, and what was found.
+
+    Raises:
+        ConfigError: there is no such form or precision.
+        ModelFileError: the model cannot be used.
+        MissingExtraError: the extra is not installed.
+        PhotosError: there are no photos to calibrate on.
+        ExportError: the exported model disagrees with the original, or could not be checked.
+        OutputError: the file exists or cannot be written.
+    """
+    precision = _check_choice(kind, precision)
+    if kind == "tflite":
+        check_extra()
+    classifier = load_classifier(model)
+    if classifier.read_metadata("precision") is not None:
+        raise ModelFileError(
+            f"{classifier.path} was made by clownfish export already. Give the model.onnx that it was made of."
+        )
+    path = _choose_path(classifier.path, kind, precision, None if out is None else Path(out), overwrite=overwrite)
+    if kind == "saved-labels":
+        write_file(path, format_labels(classifier.classes))
+        return Export(path=path, certificate=None, facts={})
+    chosen = _find_photos(classifier, photos)
+    build = _prepare(classifier, kind, precision, chosen)
+    data = build({"precision": precision})
+    bar = EXACT if precision == "float32" else ROUNDED
+    certificate = certify(
+        classifier,
+        Classifier(path, data),
+        chosen.held_out,
+        bar,
+        progress or NoProgress(),
+        is_for_phones=kind == "tflite",
+    )
+    if certificate.failures:
+        if not force:
+            raise ExportError(_describe_failure(path, classifier, certificate))
+        data = build({"precision": precision, "not_certified": list(certificate.failures)})
+    facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
+    beside = path.with_name(path.name + CERTIFICATE_ENDING)
+    write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
+    write_file(path, data)  # last, so that there is never a file without a certificate
+    return Export(path=path, certificate=beside, facts=facts)
+
+
+def _check_choice(kind: str, precision: str | None) -> str:
+    if kind not in FORMATS:
+        raise ConfigError(f"There is no form {kind!r}. Choose one of: {', '.join(FORMATS)}.")
+    known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS, "saved-labels": ()}
+    if precision is None:
+        return {"tflite": "float32", "onnx": "int8", "saved-labels": ""}[kind]
+    if precision not in known[kind]:
+        choice = f"Choose one of: {', '.join(known[kind])}." if known[kind] else "Leave it out."
+        raise ConfigError(f"--to {kind} has no --quantize {precision}. {choice}")
+    return precision
+
+
+def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, overwrite: bool) -> Path:
+    ending = "" if precision == "float32" else f"-{precision}"
+    name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{kind}"
+    path = model.with_name(name) if out is None else out
+    if path.exists() and path.samefile(model):
+        raise OutputError(f"{path} is the model itself. Give another name with --out.")
+    if path.is_dir():
+        path = path / name
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
+    return path
+
+
+def _find_photos(classifier: Classifier, place: str | Path | None) -> _Photos:
+    """Those of the run; or those that were given, divided by whether the model was trained on them."""
+    if place is None:
+        found = find_run_photos(classifier.path.parent)
+        return _Photos(
+            training=[photo for photo in found if photo.part == "train"],
+            held_out=[photo for photo in found if photo.part != "train"],
+            source="validation and test photos of the run",
+        )
+    scan = scan_labelled_photos(Path(place), min_classes=1)
+    training, held_out = [], []
+    for photo in scan.photos:
+        if photo.refusal or photo.label not in classifier.classes:
+            continue
+        try:
+            content_hash = hashlib.sha256(read_photo_file(Path(photo.path))).hexdigest()
+        except UnusablePhotoError:
+            continue
+        if classifier.was_trained_on(content_hash):
+            training.append(RunPhoto(photo=photo, part="train", group=content_hash))
+        else:
+            held_out.append(RunPhoto(photo=photo, part="test", group=content_hash))
+    return _Photos(training=training, held_out=held_out, source="photos that were given, without those of the training")
+
+
+def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos) -> Callable[[dict[str, Any]], bytes]:
+    """Do what takes time once; what is returned makes the file, with further facts in it."""
+    model = classifier.path.read_bytes()
+    pictures: list[NDArray[np.uint8]] = list(_load_pictures(classifier, photos.training)) if precision == "int8" else []
+    if precision == "int8" and not pictures:
+        raise PhotosError(
+            [
+                f"For int8, some of the photos that {classifier.path} was trained on are needed, and none is where it"
+                " was. Give them with --photos, or choose --quantize dynamic, which needs none."
+            ]
+        )
+    ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures) if pictures else {}
+    if kind == "onnx":
+        return lambda facts: build_reduced_onnx(model, cast(OnnxPrecision, precision), facts, ranges=ranges)
+    threshold = None
+    if classifier.rules is not None and np.isfinite(classifier.rules.threshold):
+        threshold = float(classifier.rules.threshold)
+    properties = classifier.read_all_metadata()
+    return lambda facts: build_tflite(
+        model, {**properties, **facts}, cast(Precision, precision), score_threshold=threshold, ranges=ranges
+    )
+
+
+def _load_pictures(classifier: Classifier, photos: Sequence[RunPhoto]) -> Iterator[NDArray[np.uint8]]:
+    """Spread over all classes, for photos lie sorted by class."""
+    step = max(1, len(photos) // _NUM_CALIBRATED)
+    for photo in photos[::step][:_NUM_CALIBRATED]:
+        try:
+            yield decode_photo(read_photo_file(Path(photo.photo.path)), classifier.preprocessing).pixels
+        except UnusablePhotoError:
+            continue
+
+
+def _describe_failure(path: Path, classifier: Classifier, certificate: Certificate) -> str:
+    lines = [f"{path.name} does not say what {classifier.path} says: {'; '.join(certificate.failures)}."]
+    photos = certificate.facts.get("disagreeing_photos", [])
+    if photos:
+        named = ", ".join(f"{photo['file']} ({photo['before']}, now {photo['after']})" for photo in photos[:_MAX_NAMED])
+        more = ", ..." if len(photos) > _MAX_NAMED else ""
+        lines.append(f"They disagree on {named}{more}.")
+    if not certificate.facts["num_photos"]:
+        lines.append("Give photos that the model was not trained on with --photos.")
+    lines.append("Nothing was written; with --force it is, marked as not certified.")
+    return " ".join(lines)
+
+
+def _describe(
+    classifier: Classifier, path: Path, data: bytes, kind: str, precision: str, source: str, certificate: Certificate
+) -> dict[str, Any]:
+    runtime = _RUNTIMES[kind]
+    return {
+        "schema": 1,
+        "certified": not certificate.failures,
+        "failures": list(certificate.failures),
+        "clownfish": version("clownfish"),
+        "original": {
+            "file": classifier.path.name,
+            "sha256": classifier.hash,
+            "bytes": classifier.path.stat().st_size,
+            "clownfish": classifier.read_all_metadata()["clownfish.version"],
+            "runtime": f"onnxruntime {version('onnxruntime')}",
+        },
+        "exported": {
+            "file": path.name,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "bytes": len(data),
+            "form": kind,
+            "precision": precision,
+            "runtime": f"{runtime} {version(runtime)}",
+        },
+        "photos": source,
+        **certificate.facts,
+    }
