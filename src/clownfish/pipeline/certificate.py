@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clownfish.compute import run_in_threads
 from clownfish.errors import UnusablePhotoError
 from clownfish.evaluation.intervals import estimate_share
-from clownfish.evaluation.share_difference import estimate_difference
+from clownfish.evaluation.paired import estimate_difference
 from clownfish.images import decode_photo, read_photo_file, stretch_like_phones
 from clownfish.pipeline.run_photos import RunPhoto
 from clownfish.prediction.batch import Answer, predict_photos
