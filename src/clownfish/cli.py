@@ -360,7 +360,7 @@ def backbones(as_json: bool) -> None:
 @click.option("--clear", is_flag=True, help="Remove everything from it.")
 @_json
 def cache(clear: bool, as_json: bool) -> None:
-    """Show or clear the cache of features (photos are never kept in it, only their numbers and small versions of them)."""
+    """Show or clear the cache of features (photos are never kept in it, only numbers and small versions)."""
     from clownfish.features.cache import FeatureCache
 
     opened = FeatureCache()
