@@ -35,7 +35,7 @@ OPTIONS = {
         ),
         *("--json", "--quiet"),
     },
-    "predict": {"--out", "--overwrite", "--max-error", "--photos", "--json", "--quiet"},
+    "predict": {"--out", "--format", "--study", "--overwrite", "--max-error", "--photos", "--json", "--quiet"},
     "evaluate": {"--out", "--photos", "--json", "--quiet"},
     "audit": {
         *("--out", "--photos", "--group-by", "--group-regex", "--corrections", "--min-photos", "--backbone"),

@@ -62,19 +62,24 @@ def train(
 def predict(
     model: Classifier | str | Path,
     photos: str | Path,
-    out: str | Path = "predictions.csv",
+    out: str | Path | None = None,
     *,
+    format: str = "csv",
+    study: str | Path | None = None,
     photos_folder: str | Path | None = None,
     overwrite: bool = False,
     max_error: str | float | None = None,
     quiet: bool = False,
 ) -> TableSummary:
-    """Classify many photos into a CSV; for a single one, see `Classifier.predict`.
+    """Classify many photos into a table or the format of a field tool; for a single one, see `Classifier.predict`.
 
     Args:
         model: a classifier, a model file or a run folder.
         photos: a photo, a folder of any depth, or a CSV with a column "file".
-        out: the CSV to write; an interrupted one is continued.
+        out: the file to write, for "camtrap-dp" the folder; None for predictions.csv, predictions.json,
+            timelapse.json or camtrap-dp. Interrupted work is continued.
+        format: "csv", "json", "timelapse" or "camtrap-dp".
+        study: for "camtrap-dp", a folder with deployments.csv and datapackage.json.
         photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
         overwrite: replace an existing table.
         max_error: share of wrong answers to accept, such as "5%"; None for what the model was trained with.
@@ -90,6 +95,8 @@ def predict(
         model,
         photos,
         out,
+        kind=format,
+        study=study,
         photos_folder=photos_folder,
         overwrite=overwrite,
         max_error=max_error,

@@ -94,8 +94,10 @@ def train(
 @clownfish.command()
 @click.argument("model", type=click.Path())
 @click.argument("photos", type=click.Path())
-@click.option("--out", type=click.Path(), help="Table to write. [default: predictions.csv; none for a single photo]")
-@click.option("--overwrite", is_flag=True, help="Replace an existing table.")
+@click.option("--out", type=click.Path(), help="File to write. [default: predictions.csv; none for a single photo]")
+@click.option("--format", "kind", help="csv, json, timelapse or camtrap-dp. [default: csv]")
+@click.option("--study", type=click.Path(), help="For camtrap-dp: folder with deployments.csv and datapackage.json.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
 @click.option("--max-error", help="Wrong answers that you accept, such as 5%. [default: as trained]")
 @_photos_folder
 @_json
@@ -104,6 +106,8 @@ def predict(
     model: str,
     photos: str,
     out: str | None,
+    kind: str | None,
+    study: str | None,
     overwrite: bool,
     max_error: str | None,
     photos_folder: str | None,
@@ -118,12 +122,12 @@ def predict(
     """
     from clownfish.photos.scan import is_single_photo
 
-    if is_single_photo(Path(photos)) and out is None:
+    if is_single_photo(Path(photos)) and out is None and kind is None:
         _predict_one(model, photos, max_error=max_error, as_json=as_json, quiet=quiet)
         return
-    from clownfish.pipeline.predict import predict_table
+    from clownfish.pipeline.predict import OUTPUTS, predict_table
 
-    path = Path(out or "predictions.csv")
+    kind = kind or "csv"
     unusable: list[str] = []
 
     def handle_row(cells: Sequence[str]) -> None:
@@ -133,15 +137,17 @@ def predict(
     summary = predict_table(
         model,
         photos,
-        path,
+        out,
+        kind=kind,
+        study=study,
         photos_folder=photos_folder,
         overwrite=overwrite,
         max_error=max_error,
         on_row=handle_row,
         progress=_choose_progress(quiet or as_json),
     )
-    _report_table(summary, path, unusable, as_json=as_json, quiet=quiet)
-    if summary.num_unusable:
+    _report_table(summary, Path(out or OUTPUTS[kind]), unusable, as_json=as_json, quiet=quiet)
+    if summary.num_unusable or summary.num_left_out:
         sys.exit(EXIT_SOME_UNUSABLE)
 
 
@@ -463,6 +469,7 @@ def _report_table(summary: "TableSummary", path: Path, unusable: Sequence[str], 
     if as_json:
         facts = {"photos": summary.num_photos, "unusable": summary.num_unusable, "counts": dict(summary.counts)}
         facts |= {"unsure": summary.num_unsure, "unlike": summary.num_unlike}
+        facts |= {"left_out": summary.num_left_out, "messages": summary.messages}
         _print(json.dumps({**facts, "resumed": summary.num_resumed, "table": str(path)}, ensure_ascii=False))
     elif not quiet:
         resumed = f" ({summary.num_resumed} of them before the interruption)" if summary.num_resumed else ""
@@ -477,7 +484,11 @@ def _report_table(summary: "TableSummary", path: Path, unusable: Sequence[str], 
             _print(f"{summary.num_unlike:>8}  unlike anything seen: perhaps none of the classes")
         for line in unusable:
             _print(f"          {line}")
-        _print(f"Table: {path}")
+        if summary.num_left_out:
+            _print(f"{summary.num_left_out:>8}  left out:")
+            _print_lines([f"          {line}" for line in summary.left_out[:5]])
+        _print_lines(summary.messages)
+        _print(f"{'Table' if path.suffix == '.csv' else 'Written'}: {path}")
 
 
 def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bool) -> None:

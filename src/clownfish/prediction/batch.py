@@ -27,6 +27,10 @@ class Answer:
     """None for an unusable photo."""
     note: str
     """Why the photo is unusable, or what had to be converted."""
+    taken: str = ""
+    """Local time of exposure as ISO 8601; "" where the photo does not tell."""
+    format: str = ""
+    """Pillow's name of the file's format, such as JPEG."""
 
     @property
     def probabilities(self) -> NDArray[np.float32] | None:
@@ -84,6 +88,8 @@ def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) ->
             content_hash=answer["hash"],
             answered=None if pixels is None else classifier.predict_pixels(pixels),
             note=answer["note"],
+            taken=answer.get("taken", ""),
+            format=answer.get("format", ""),
         )
 
     function = "clownfish.prediction.batch:decode_request"
