@@ -117,6 +117,19 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, shared_cache_folder: Pat
         noise = np.random.default_rng(photo).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         write_photo(root / "photos_with_others" / "_unknown" / f"{photo}.jpg", noise)
     write_photo(root / "new.jpg", draw_animal(0, 200))
+    project = {
+        "title": "Fish",
+        "samplingDesign": "targeted",
+        "captureMethod": ["timeLapse"],
+        "individualAnimals": False,
+    }
+    (root / "study").mkdir()
+    package = json.dumps({"contributors": [{"title": "Ana"}], "project": project})
+    (root / "study" / "datapackage.json").write_text(package, encoding="utf-8")
+    (root / "study" / "deployments.csv").write_text(
+        "deploymentID,latitude,longitude,deploymentStart,deploymentEnd\npond,1,2,2026-03-01T12:00Z,2026-04-01T12:00Z\n",
+        encoding="utf-8",
+    )
     for name, table in {
         "photos.csv": [["file", "label", "site", "individual", "part"], *rows],
         "corrections.csv": [

@@ -29,7 +29,7 @@ from clownfish.prediction.study import read_study
 from clownfish.prediction.timelapse import write_timelapse
 from clownfish.records import PhotoFile
 from pictures import draw_photo
-from runs import Cli, read_table
+from runs import Cli, read_table, write_table
 
 pytestmark = pytest.mark.usefixtures("no_helpers")
 
@@ -287,7 +287,10 @@ def test_camtrap_dp_says_where_when_and_how_certain(cli: Cli, digits_run: Run, t
     done = cli("predict", digits_run.path, photos, "--format", "camtrap-dp", "--study", study, "--max-error", "0.9")
     assert (done.code, done.err) == (EXIT_SOME_UNUSABLE, "")
     assert "       2  left out:\n          north/damaged.jpg: unusable (" in done.out
-    assert "          south/timeless.jpg: it does not tell when it was taken\n" in done.out
+    assert (
+        "          south/timeless.jpg: it does not tell when it was taken; a CSV with the columns file,timestamp could\n"
+        in done.out
+    )
     assert "1 photos were taken outside the time of their deployment. Check the cameras' clocks" in done.out
     folder = tmp_path / "camtrap-dp"
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -317,6 +320,23 @@ def test_camtrap_dp_says_where_when_and_how_certain(cli: Cli, digits_run: Run, t
     (folder / "own notes.txt").touch()
     again = cli("predict", digits_run.path, photos, "--format", "camtrap-dp", "--study", study, "--overwrite")
     assert again.err == "Error: camtrap-dp is not a package that can be replaced. Give another name with --out.\n"
+
+
+def test_times_and_deployments_can_come_from_a_table(digits_run: Run, tmp_path: Path) -> None:
+    photos, study = write_trap_photos(tmp_path / "photos"), write_study(tmp_path / "study")
+    times = ["2026-03-06T01:00:00.5", "2026-03-06 01:00:00+03:00", "the day before yesterday", ""]
+    files = ["north/1.jpg", "south/timeless.jpg", "north/2.jpg", "south/1.jpg"]
+    rows = [{"file": file, "timestamp": time, "deploymentID": "south"} for file, time in zip(files, times, strict=True)]
+    place = write_table(photos / "list.csv", rows)
+    summary = predict_table(digits_run.path, place, tmp_path / "package", kind="camtrap-dp", study=study)
+    assert [line.partition(":")[0] for line in summary.left_out] == ["north/2.jpg"]
+    validate_package(tmp_path / "package")
+    media = read_table(tmp_path / "package" / "media.csv")
+    assert [(row["deploymentID"], row["timestamp"]) for row in media] == [
+        ("south", "2026-03-06T01:00:00+00:00"),
+        ("south", "2026-03-06T01:00:00+03:00"),
+        ("south", "2026-05-05T06:31:00+00:00"),
+    ]
 
 
 def test_camtrap_dp_names_only_what_is_sure(digits_run: Run, tmp_path: Path) -> None:

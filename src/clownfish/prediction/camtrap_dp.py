@@ -90,12 +90,12 @@ def write_camtrap_dp(
         for answer in answers:
             deployment = study.find_deployment(answer.file, answer.columns)
             reason = _find_obstacle(answer, deployment)
-            if reason or deployment is None:
+            time = None if deployment is None else _find_time(answer, deployment)
+            if reason or deployment is None or time is None:
                 summary.num_left_out += 1
                 if len(summary.left_out) < _MAX_LEFT_OUT:
                     summary.left_out.append(f"{answer.file}: {reason}")
                 continue
-            time = datetime.fromisoformat(answer.taken).replace(microsecond=0, tzinfo=deployment.start.tzinfo)
             summary.num_outside += not deployment.start <= time <= deployment.end
             _write_row(media, _MEDIA_COLUMNS, _describe_medium(answer, deployment, time))
             told = _describe_observation(answer, classifier, scientific_names, summary)
@@ -115,13 +115,22 @@ def _find_obstacle(answer: PhotoAnswer, deployment: Deployment | None) -> str:
         return f"unusable ({answer.note})"
     if deployment is None:
         return f"no row of {DEPLOYMENTS_FILE} is called like one of its folders"
-    if not answer.taken:
-        return "it does not tell when it was taken"
+    if _find_time(answer, deployment) is None:
+        return "it does not tell when it was taken; a CSV with the columns file,timestamp could"
     if answer.file[:1] in tuple("./~") or ".." in answer.file:
         return "its name begins with . / or ~ or holds two points, which the standard forbids"
     if encode_text(format_cell(answer.file)).decode() != answer.file:
         return "its name begins with = + - or @ or holds a line end, which tables cannot hold safely"
     return ""
+
+
+def _find_time(answer: PhotoAnswer, deployment: Deployment) -> datetime | None:
+    """When a photo was taken: as the user's CSV says, else as the photo does; None if neither."""
+    try:
+        time = datetime.fromisoformat(answer.columns.get("timestamp") or answer.taken).replace(microsecond=0)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=deployment.start.tzinfo)
 
 
 def _write_deployments(study: Study, path: Path) -> None:
