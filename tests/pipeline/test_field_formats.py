@@ -287,10 +287,7 @@ def test_camtrap_dp_says_where_when_and_how_certain(cli: Cli, digits_run: Run, t
     done = cli("predict", digits_run.path, photos, "--format", "camtrap-dp", "--study", study, "--max-error", "0.9")
     assert (done.code, done.err) == (EXIT_SOME_UNUSABLE, "")
     assert "       2  left out:\n          north/damaged.jpg: unusable (" in done.out
-    assert (
-        "          south/timeless.jpg: it does not tell when it was taken; a CSV with the columns file,timestamp could\n"
-        in done.out
-    )
+    assert "          south/timeless.jpg: it does not tell when it was taken; a CSV with the columns file," in done.out
     assert "1 photos were taken outside the time of their deployment. Check the cameras' clocks" in done.out
     folder = tmp_path / "camtrap-dp"
     assert sorted(path.name for path in folder.iterdir()) == [
