@@ -295,6 +295,8 @@ def export(
         _print(f"File: {exported.path}")
         if exported.certificate is not None:
             _print(f"Certificate: {exported.certificate}")
+        if exported.report is not None:
+            _print(f"Report: {exported.report}")
 
 
 @clownfish.command()

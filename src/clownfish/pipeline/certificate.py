@@ -1,5 +1,6 @@
 """Does an exported model say what the original says? Judged photo by photo, each file run as its user would."""
 
+import base64
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,13 +14,15 @@ from clownfish.compute import run_in_threads
 from clownfish.errors import UnusablePhotoError
 from clownfish.evaluation.intervals import estimate_share
 from clownfish.evaluation.paired import estimate_difference
-from clownfish.images import decode_photo, read_photo_file, stretch_like_phones
+from clownfish.images import decode_photo, make_preview, read_photo_file, stretch_like_phones
 from clownfish.pipeline.run_photos import RunPhoto
 from clownfish.prediction.batch import Answer, predict_photos
 from clownfish.prediction.classifier import Classifier
 from clownfish.progress import Progress
+from clownfish.records import PhotoFile
 
 _MAX_LISTED = 100
+_MAX_PICTURES = 12
 _NUM_TIMED = {1: 5, 32: 1}
 """How often, by the size of the batch."""
 
@@ -248,21 +251,28 @@ def _compare_accuracy(original: Classifier, exported: Classifier, pairs: _Pairs)
 
 def _list_disagreeing(original: Classifier, exported: Classifier, pairs: _Pairs) -> list[dict[str, Any]]:
     listed = []
-    for row in np.flatnonzero(~pairs.agree)[:_MAX_LISTED]:
+    for number, row in enumerate(np.flatnonzero(~pairs.agree)[:_MAX_LISTED]):
+        photo = pairs.photos[row].photo
         before, after = pairs.before[row].probabilities, pairs.after[row].probabilities
         assert before is not None
         assert after is not None
         listed.append(
             {
-                "file": pairs.photos[row].photo.file,
-                "label": pairs.photos[row].photo.label,
+                "file": photo.file,
+                "label": photo.label,
                 "before": _name(original, pairs.before[row]),
                 "before_probability": float(before.max()),
                 "after": _name(exported, pairs.after[row]),
                 "after_probability": float(after.max()),
+                "picture": _draw(photo) if number < _MAX_PICTURES else None,
             }
         )
     return listed
+
+
+def _draw(photo: PhotoFile) -> str:
+    """A small JPEG, for the report, which is rendered without the photos."""
+    return base64.b64encode(make_preview(Path(photo.path))).decode("ascii")
 
 
 def _time_both(original: Classifier, exported: Classifier, pairs: _Pairs) -> dict[str, Any]:

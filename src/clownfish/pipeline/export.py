@@ -11,7 +11,15 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.errors import ConfigError, ExportError, ModelFileError, OutputError, PhotosError, UnusablePhotoError
+from clownfish.errors import (
+    ClownfishError,
+    ConfigError,
+    ExportError,
+    ModelFileError,
+    OutputError,
+    PhotosError,
+    UnusablePhotoError,
+)
 from clownfish.export.calibration import measure_ranges
 from clownfish.export.labels import format_labels
 from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx
@@ -22,12 +30,13 @@ from clownfish.files import encode_text, write_file
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.certificate import EXACT, ROUNDED, Certificate, certify
+from clownfish.pipeline.report import render_run_report
+from clownfish.pipeline.run_exports import CERTIFICATE_ENDING
 from clownfish.pipeline.run_photos import RunPhoto, find_run_photos
 from clownfish.prediction.classifier import Classifier, load_classifier
 from clownfish.progress import NoProgress, Progress
 
 FORMATS = ("tflite", "onnx", "saved-labels")
-CERTIFICATE_ENDING = ".certificate.json"
 _NUM_CALIBRATED = 200
 _MAX_NAMED = 5
 _RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
@@ -43,6 +52,8 @@ class Export:
     """The certificate beside it; None for a file of labels."""
     facts: dict[str, Any] = field(repr=False)
     """What the certificate holds."""
+    report: Path | None = None
+    """The report of the run, which shows the certificate now; None if there is none, or it could not be written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,9 +130,23 @@ def export_classifier(
         data = build({"precision": precision, "not_certified": list(certificate.failures)})
     facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
-    write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
+    written = encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    write_file(beside, written)
     write_file(path, data)  # last, so that there is never a file without a certificate
-    return Export(path=path, certificate=beside, facts=facts)
+    report = _show_in_report(classifier.path.parent, beside.name, written)
+    return Export(path=path, certificate=beside, facts=facts, report=report)
+
+
+def _show_in_report(run: Path, name: str, certificate: bytes) -> Path | None:
+    """Put the certificate into the report of the run; the export is done, whatever becomes of this."""
+    if not (run / "report.json").is_file():
+        return None
+    try:
+        if not (run / name).is_file() or (run / name).read_bytes() != certificate:
+            write_file(run / name, certificate)
+        return render_run_report(run)
+    except (ClownfishError, OSError):  # a folder that only may be read, or an old run
+        return None
 
 
 def _check_choice(kind: str, precision: str | None) -> str:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from clownfish.records import EpochRow
+
+ExportState = Literal["unchanged", "changed", "elsewhere"]
+"""Of an exported file: as it was checked, changed since, or not in the run folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,33 @@ class ReportMap:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReportChange:
+    """A photo that an exported file names otherwise than the original."""
+
+    photo: ReportPhoto
+    """With the class and the probability that the exported file gives."""
+    before: str
+    """The class that the original gives."""
+    before_probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportExport:
+    """An exported file, with its certificate."""
+
+    file: str
+    state: ExportState
+    failures: Sequence[str]
+    """Why it is not certified; none if it is."""
+    rows: Sequence[tuple[str, str]]
+    """What each fact of the certificate is called, and its value."""
+    changes: Sequence[ReportChange] = ()
+    """Photos on which the two disagree, few."""
+    num_changes: int = 0
+    """All such photos."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContent:
     """Everything that a report says."""
 
@@ -92,3 +122,5 @@ class ReportContent:
     """With fewer groups of photos, a range is all that can be said about the accuracy."""
     min_groups_of_class: int = 5
     """With fewer groups of a class, a range is all that can be said about it."""
+    exports: Sequence[ReportExport] = ()
+    """What was exported of the model."""

@@ -15,7 +15,7 @@ from clownfish.report.confusion import (
     find_mutual_pairs,
     prepare_confusion,
 )
-from clownfish.report.content import ReportContent
+from clownfish.report.content import ReportContent, ReportExport
 from clownfish.report.drawing import draw_chart, list_charts
 from clownfish.report.findings import list_shortcuts, list_verdicts
 from clownfish.report.glance import list_answers
@@ -67,6 +67,7 @@ _SECTIONS = (
     ("shortcuts", "Shortcuts"),
     ("tests", "Test photos"),
     ("examples", "Training photos"),
+    ("exports", "Exported files"),
     ("making", "How it was made"),
 )
 _MAX_UNUSABLE = 500
@@ -148,7 +149,8 @@ def _collect_values(content: ReportContent, charts: Mapping[str, str]) -> dict[s
         "parts": parts,
         "headline": headline,
         "numbering": _Numbering(),
-        "sections": _SECTIONS,
+        "sections": [section for section in _SECTIONS if section[0] != "exports" or content.exports],
+        "export_verdict": _judge_export,
         "group": name_group(content),
         "binomials": binomials,
         "prose": make_prose(binomials),
@@ -169,6 +171,23 @@ def _collect_values(content: ReportContent, charts: Mapping[str, str]) -> dict[s
         },
         **_collect_classes(content, parts),
     }
+
+
+def _judge_export(export: ReportExport) -> dict[str, str]:
+    """A line like those of the findings: whether the file is certified, and still the one that was."""
+    places = {
+        "unchanged": "The file beside this report is the one that was checked.",
+        "elsewhere": "The file is not beside this report; its SHA-256 tells whether one that you have is it.",
+        "changed": "The file beside this report has changed since it was checked. Export again.",
+    }
+    mood, sign, word, question, sentence = "good", "✓", "certified", "It agrees with the original.", ""
+    if export.failures:
+        mood, sign, word, question = "bad", "✗", "failed", "It is not certified:"
+        sentence = "; ".join(export.failures) + "."
+    elif export.state == "changed":
+        mood, sign, word, question = "bad", "✗", "changed", "Another file agreed with the original."
+    advice = places[export.state]
+    return {"mood": mood, "sign": sign, "word": word, "question": question, "sentence": sentence, "advice": advice}
 
 
 def _collect_classes(content: ReportContent, parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
