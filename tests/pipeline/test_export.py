@@ -13,6 +13,7 @@ from onnx import numpy_helper
 import clownfish
 from clownfish.errors import ConfigError, ExportError, ModelFileError, OutputError, PhotosError
 from clownfish.export import tflite_file
+from clownfish.export.onnx_file import build_reduced_onnx
 from clownfish.pipeline import export as export_module
 from clownfish.pipeline.export import export_classifier
 from clownfish.pipeline.run import Run
@@ -81,6 +82,74 @@ def test_labels_alone(cli: Cli, digits_run: Run, tmp_path: Path) -> None:
     assert cli(
         "export", digits_run.path, "--to", "saved-labels", "--json", "--overwrite", "--out", tmp_path
     ).read_json()
+
+
+def test_report_shows_the_certificates_of_its_run(cli: Cli, digits_run: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(digits_run.path, tmp_path / "digits-1")
+    plain = (run / "report.html").read_text(encoding="utf-8")
+    done = cli("export", run, "--to", "onnx", "--quantize", "float16")
+    assert done.out.endswith(f"Report: {run / 'report.html'}\n")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    facts = json.loads((run / "model-float16.onnx.certificate.json").read_text(encoding="utf-8"))
+    assert 'href="#exports"' in page and 'href="#exports"' not in plain
+    assert "It agrees with the original." in page and "The file beside this report is the one that was" in page
+    for value in (
+        facts["exported"]["sha256"],
+        facts["original"]["sha256"],
+        "ONNX, float16",
+        "of the run",
+        "at least needed",
+    ):
+        assert value in page
+    (run / "model-float16.onnx").write_bytes(b"another")
+    assert cli("report", run).code == 0
+    assert "has changed since it was checked. Export again." in (run / "report.html").read_text(encoding="utf-8")
+    (run / "model-float16.onnx").unlink()
+    assert cli("report", run).code == 0
+    assert "The file is not beside this report; its SHA-256" in (run / "report.html").read_text(encoding="utf-8")
+    (run / "model.onnx").write_bytes(b"trained again")  # the certificate is of another model
+    assert cli("report", run).code == 0
+    assert 'href="#exports"' not in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_stays_as_it_is_when_the_file_is_written_elsewhere(digits_run: Run, tmp_path: Path) -> None:
+    before = (digits_run.path / "report.html").stat()
+    exported = export_classifier(digits_run.path, "onnx", precision="float16", out=tmp_path)
+    assert exported.report is None
+    assert (digits_run.path / "report.html").stat() == before
+
+
+def test_report_shows_photos_on_which_a_file_disagrees(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(digits_run.path, tmp_path / "digits-1")
+
+    def build(model: bytes, precision: Any, facts: dict[str, Any], **options: Any) -> bytes:
+        return build_reduced_onnx(change_weights(model, "pixel_scale", lambda scale: scale / 4), precision, facts)
+
+    monkeypatch.setattr(export_module, "build_reduced_onnx", build)
+    exported = export_classifier(run, "onnx", precision="float16", force=True)
+    changed = exported.facts["disagreeing_photos"]
+    assert exported.report is not None and len(changed) > 2
+    page = exported.report.read_text(encoding="utf-8")
+    section = page[page.index('<section id="exports"') : page.index('<section id="making"')]
+    assert "It is not certified:" in section and exported.facts["failures"][0].partition(" on ")[0] in section
+    assert section.count("<img ") == min(len(changed), 12)
+    assert changed[0]["picture"] in section and f"{len(changed)} photos" in section
+    shown = section.replace("<wbr>", "")
+    assert all(photo["after"] in shown and photo["file"] in shown for photo in changed[:12])
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"original": {"sha256": "HASH"}}', '{"original": {"sha256": "HASH"}, "exported": []}']
+)
+def test_damaged_certificate_is_told(cli: Cli, digits_run: Run, tmp_path: Path, content: str) -> None:
+    run = shutil.copytree(digits_run.path, tmp_path / "digits-1")
+    path = run / "model.tflite.certificate.json"
+    path.write_text(content.replace("HASH", digits_run.classifier.hash), encoding="utf-8")
+    done = cli("report", run)
+    assert done.code == 2 and done.err.startswith(f"Error: {path} does not hold a certificate (")
+    assert done.err.endswith("). Remove it, or export again.\n")
 
 
 # ---- broken exports: each has to be noticed

@@ -53,7 +53,7 @@ class Export:
     facts: dict[str, Any] = field(repr=False)
     """What the certificate holds."""
     report: Path | None = None
-    """The report of the run, which shows the certificate now; None if there is none, or it could not be written."""
+    """The report of the run, which shows the certificate now; None if the file lies elsewhere or there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,22 +130,18 @@ def export_classifier(
         data = build({"precision": precision, "not_certified": list(certificate.failures)})
     facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
-    written = encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    write_file(beside, written)
+    write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
     write_file(path, data)  # last, so that there is never a file without a certificate
-    report = _show_in_report(classifier.path.parent, beside.name, written)
-    return Export(path=path, certificate=beside, facts=facts, report=report)
+    return Export(path=path, certificate=beside, facts=facts, report=_show_in_report(path, classifier.path.parent))
 
 
-def _show_in_report(run: Path, name: str, certificate: bytes) -> Path | None:
-    """Put the certificate into the report of the run; the export is done, whatever becomes of this."""
-    if not (run / "report.json").is_file():
+def _show_in_report(path: Path, run: Path) -> Path | None:
+    """Render the report of the run with the certificate, if the file lies there; the export is done in any case."""
+    if not (run / "report.json").is_file() or path.parent.resolve() != run.resolve():
         return None
     try:
-        if not (run / name).is_file() or (run / name).read_bytes() != certificate:
-            write_file(run / name, certificate)
         return render_run_report(run)
-    except (ClownfishError, OSError):  # a folder that only may be read, or an old run
+    except ClownfishError:  # an old run; `clownfish report` says what is wrong
         return None
 
 
