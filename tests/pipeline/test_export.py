@@ -213,6 +213,39 @@ def test_broken_export_is_noticed(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (permute_labels, r"its labels are not those of the original, in the same order; the labels agree on 0\.0 % of"),
+        (crop_photos, r"it prepares photos otherwise \(crop to 224 pixels, not stretch to 224\)"),
+        (change_normalisation, r"its scores differ by \d+ %, at most [27] % is allowed"),
+        (truncate_weights, r"its scores differ by \d+ %, at most [27] % is allowed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_broken_smaller_model_is_noticed(
+    digits_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    damage: Callable[[bytes, dict[str, Any]], tuple[bytes, dict[str, Any]]],
+    message: str,
+) -> None:
+    """Labels may agree all the same: what is rounded has to be near its original in its scores, too."""
+
+    def build(model: bytes, precision: Any, facts: dict[str, Any], **options: Any) -> bytes:
+        held = {**digits_run.classifier.read_all_metadata(), **facts}
+        damaged, changed = damage(model, held)
+        facts = {name: changed[name] for name in (*facts, "labels", "preprocessing")}
+        return build_reduced_onnx(damaged, precision, facts, **options)
+
+    monkeypatch.setattr(export_module, "build_reduced_onnx", build)
+    with pytest.raises(ExportError, match=message):
+        export_classifier(digits_run.path, "onnx", precision=precision, out=tmp_path / "broken.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs_runtime
 def test_broken_export_is_written_by_force_and_marked(
     cli: Cli, digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

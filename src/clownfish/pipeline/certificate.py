@@ -23,6 +23,8 @@ from clownfish.records import PhotoFile
 
 _MAX_LISTED = 100
 _MAX_PICTURES = 12
+_SMALLEST = 1e-30
+"""Probability below which a float32 holds no score any more."""
 _NUM_TIMED = {1: 5, 32: 1}
 """How often, by the size of the batch."""
 
@@ -35,12 +37,30 @@ class Bar:
     """Share of photos that get the same label."""
     largest_difference: float | None
     """Of any probability of any photo; None for no limit."""
+    score_difference: float | None = None
+    """See `_compare_scores`; None for no limit. Labels alone do not tell: on photos that are easy, a network with
+    half of a layer cut off, or fed with wrongly normalised pixels, still names nearly all of them right."""
 
 
 EXACT = Bar(agreement=1.0, largest_difference=1e-4)
 """For float32: the same arithmetic."""
 ROUNDED = Bar(agreement=0.97, largest_difference=None)
-"""For numbers that were rounded."""
+"""For numbers that were rounded, and photos that were made smaller in another way."""
+_BARS = {
+    "float32": EXACT,
+    "float16": Bar(agreement=0.97, largest_difference=None, score_difference=0.02),
+    "dynamic": Bar(agreement=0.97, largest_difference=None, score_difference=0.07),
+    "int8": Bar(agreement=0.97, largest_difference=None, score_difference=0.07),
+}
+
+
+def choose_bar(precision: str) -> Bar:
+    """Choose what a file of the original's own preparation of photos has to reach.
+
+    Args:
+        precision: "float32", "float16", "dynamic" or "int8".
+    """
+    return _BARS[precision]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,12 +114,13 @@ def certify(
     if not pairs.photos:
         return Certificate(facts=facts, failures=(*failures, "there is no photo that it could be checked on"))
     estimate = estimate_share(pairs.agree, pairs.groups)
-    largest = float(pairs.differences.max())
+    largest, scores = float(pairs.differences.max()), _compare_scores(pairs)
     facts |= {
         "num_unusable": len(photos) - len(pairs.photos),
         "agreement": {**asdict(estimate), "num_disagreeing": int((~pairs.agree).sum())},
         "same_status": float(np.mean([a.status == b.status for a, b in zip(pairs.before, pairs.after, strict=True)])),
         "probability_difference": {"largest": largest, "mean": float(pairs.differences.mean())},
+        "score_difference": scores,
         "accuracy": _compare_accuracy(original, exported, pairs),
         "disagreeing_photos": _list_disagreeing(original, exported, pairs),
     }
@@ -110,6 +131,10 @@ def certify(
         )
     if bar.largest_difference is not None and not largest <= bar.largest_difference:
         failures.append(f"a probability differs by {largest:.2g}, at most {bar.largest_difference:g} is allowed")
+    if bar.score_difference is not None and not scores <= bar.score_difference:
+        failures.append(
+            f"its scores differ by {100 * scores:.0f} %, at most {100 * bar.score_difference:g} % is allowed"
+        )
     if not failures and is_for_phones:
         facts["resized_by_phone"] = _compare_on_phone(exported, pairs)
     if not failures:
@@ -199,6 +224,23 @@ def _pair(original: Classifier, exported: Classifier, photos: Sequence[RunPhoto]
             np.float64,
         ),
     )
+
+
+def _compare_scores(pairs: _Pairs) -> float:
+    """How far apart the scores before the softmax are, as a share of their length.
+
+    Scores are the logarithms of the probabilities but for a constant, so with s = log p minus its mean over classes,
+    this is |s' - s| / |s| over all photos together. Unlike a probability, a score has no end that it sticks to.
+    """
+    if pairs.differences.shape[1] == 1:  # the two have other classes; see `_pair`
+        return 1.0
+    before, after = (
+        np.log(np.maximum(np.array([answer.probabilities for answer in side], np.float64), _SMALLEST))
+        for side in (pairs.before, pairs.after)
+    )
+    before, after = before - before.mean(axis=1, keepdims=True), after - after.mean(axis=1, keepdims=True)
+    length = float(np.linalg.norm(before))
+    return float(np.linalg.norm(after - before)) / length if length else float(np.any(after))
 
 
 def _name(classifier: Classifier, answer: Answer) -> str:

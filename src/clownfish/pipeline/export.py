@@ -29,7 +29,7 @@ from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, ch
 from clownfish.files import encode_text, write_file
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
-from clownfish.pipeline.certificate import EXACT, ROUNDED, Certificate, certify
+from clownfish.pipeline.certificate import Certificate, certify, choose_bar
 from clownfish.pipeline.report import render_run_report
 from clownfish.pipeline.run_exports import CERTIFICATE_ENDING
 from clownfish.pipeline.run_photos import RunPhoto, find_run_photos
@@ -115,7 +115,7 @@ def export_classifier(
     chosen = _find_photos(classifier, photos)
     build = _prepare(classifier, kind, precision, chosen)
     data = build({"precision": precision})
-    bar = EXACT if precision == "float32" else ROUNDED
+    bar = choose_bar(precision)
     certificate = certify(
         classifier,
         Classifier(path, data),

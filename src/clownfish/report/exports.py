@@ -34,6 +34,7 @@ def describe_export(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("same “ok”, “unsure” or “unlike anything seen”", f"{100 * facts['same_status']:.1f} %"),
             ("largest difference of a probability", f"{difference['largest']:.2g}"),
             ("mean difference", f"{difference['mean']:.2g}"),
+            ("difference of the scores before the softmax", _write_scores(facts)),
         ]
     if facts.get("resized_by_phone"):
         resized = facts["resized_by_phone"]
@@ -54,6 +55,13 @@ def describe_export(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _write_agreement(num_disagreeing: int, agreement: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     return f"{facts['num_photos'] - num_disagreeing:,} of {facts['num_photos']:,}: {format_accuracy(agreement)}"
+
+
+def _write_scores(facts: Mapping[str, Any]) -> str:
+    found, limit = facts.get("score_difference"), facts["bar"].get("score_difference")
+    if found is None:
+        return NOTHING
+    return f"{100 * found:.2g} %" + ("" if limit is None else f", at most {100 * limit:g} % allowed")
 
 
 def _describe_accuracy(accuracy: Mapping[str, Any]) -> list[tuple[str, str]]:
