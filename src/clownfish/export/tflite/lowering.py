@@ -185,5 +185,5 @@ class _Lowering:
 def _refuse(what: str) -> ModelFileError:
     return ModelFileError(
         f"The network holds {what}, which the TensorFlow Lite writer does not know. It knows the networks of"
-        " 'clownfish backbones'."
+        " 'clownfish backbones'. Train with one of these, or use model.onnx itself: ONNX Runtime runs on phones, too."
     )
