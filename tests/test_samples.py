@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ NODE_MODULES = os.environ.get("NODE_PATH", "")
 pytestmark = pytest.mark.usefixtures("no_helpers")
 
 
-def read_block(language: str) -> str:
-    found = re.search(rf"^```{language} .*?\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def read_block(language: str, page: Path = PAGE) -> str:
+    """The block of a page that says it has a test of its own."""
+    pattern = rf"^```{language} [^\n]*has a test of its own[^\n]*\n(.*?)^```"
+    found = re.search(pattern, page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert found
     return found[1]
 
@@ -47,6 +50,26 @@ def test_python_sample_answers_like_clownfish(
     assert label == expected.label
     assert float(probability) == pytest.approx(expected.probability, abs=0.01)
     assert (status == "unsure") == (expected.probability < (digits_run.metrics["answering"]["threshold"] or 2))
+
+
+def test_timm_computes_the_same_from_the_exported_weights(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch, timm and safetensors")
+    timm = pytest.importorskip("timm", reason="needs torch, timm and safetensors")
+    pytest.importorskip("safetensors", reason="needs torch, timm and safetensors")
+    exported = clownfish.export_model(digits_run.path, "torch", out=tmp_path / "model.safetensors", quiet=True)
+    block = read_block("python", PAGE.with_name("pytorch.md"))
+    block = block.replace("runs/photos-1/model.safetensors", str(exported.path))
+    names: dict[str, Any] = {"__name__": "sample"}
+    exec(compile(block, "pytorch.md", "exec"), names)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
+    with torch.no_grad():
+        found = names["classifier"](torch.from_numpy(pixels)).numpy()
+    np.testing.assert_allclose(found, digits_run.classifier.run_network(pixels), atol=1e-4)
+    assert names["classifier"].labels == list(digits_run.classifier.classes)
+    trained = timm.create_model("tf_efficientnet_lite0", num_classes=0, checkpoint_path=str(exported.path)).train()
+    assert float(trained.bn1.running_var.std()) > 0  # the original statistics, not ones that are folded away
 
 
 @pytest.mark.skipif(

@@ -218,8 +218,9 @@ def export_model(
 
     Args:
         model: a `model.onnx`, or the run folder that holds one.
-        to: "tflite" for phones, "onnx" for a smaller one, or "saved-labels" for a list of the labels.
-        quantize: "float32", "float16", "dynamic" or "int8"; None for float32 as TensorFlow Lite and int8 as ONNX.
+        to: "tflite" for phones, "onnx" for a smaller one, "torch" for timm, or "saved-labels" for a list of the
+            labels.
+        quantize: "float32", "float16", "dynamic" or "int8"; None for int8 as ONNX and float32 else.
         photos: labelled photos to check on; None for those of the run that the model was not trained on.
         out: the file to write; None for a name beside the model.
         overwrite: replace an existing file.

@@ -252,7 +252,7 @@ def count(model: str, photos: str, out: str | None, photos_folder: str | None, a
 
 @clownfish.command()
 @click.argument("model", type=click.Path())
-@click.option("--to", "kind", required=True, help="tflite (phones), onnx (smaller), or saved-labels (a list).")
+@click.option("--to", "kind", required=True, help="tflite (phones), onnx (smaller), torch (timm) or saved-labels.")
 @click.option("--quantize", "precision", help="float32, float16, dynamic or int8. [default: float32; for onnx int8]")
 @click.option("--photos", type=click.Path(), help="Labelled photos to check on. [default: those of the run]")
 @click.option("--out", type=click.Path(), help="File to write. [default: a name beside the model]")

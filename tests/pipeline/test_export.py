@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import sys
@@ -14,6 +15,7 @@ import clownfish
 from clownfish.errors import ConfigError, ExportError, ModelFileError, OutputError, PhotosError
 from clownfish.export import tflite_file
 from clownfish.export.onnx_file import build_reduced_onnx
+from clownfish.export.torch_file import build_torch
 from clownfish.pipeline import export as export_module
 from clownfish.pipeline.export import export_classifier
 from clownfish.pipeline.run import Run
@@ -246,6 +248,40 @@ def test_broken_smaller_model_is_noticed(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (permute_labels, r"its labels are not those of the original, in the same order; the labels agree on 0\.0 % of"),
+        (crop_photos, r"it prepares photos otherwise \(crop to 224 pixels, not stretch to 224\)"),
+        (truncate_weights, r"a probability differs by 0\.\d+, at most 0\.0001 is allowed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_broken_weights_for_pytorch_are_noticed(
+    digits_run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[bytes, dict[str, Any]], tuple[bytes, dict[str, Any]]],
+    message: str,
+) -> None:
+    def build(model: bytes, facts: dict[str, Any], *args: Any) -> bytes:
+        return build_torch(*damage(model, facts), *args)
+
+    monkeypatch.setattr(export_module, "build_torch", build)
+    with pytest.raises(ExportError, match=message):
+        export_classifier(digits_run.path, "torch", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_for_pytorch_need_no_pytorch(cli: Cli, digits_run: Run, tmp_path: Path) -> None:
+    done = cli("export", digits_run.path, "--to", "torch", "--out", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    facts = json.loads((tmp_path / "model.safetensors.certificate.json").read_text(encoding="utf-8"))
+    assert facts["certified"] and facts["agreement"]["value"] == 1
+    assert facts["exported"]["sha256"] == hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    assert "milliseconds_a_photo" not in facts  # it was not run by PyTorch
+
+
 @needs_runtime
 def test_broken_export_is_written_by_force_and_marked(
     cli: Cli, digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -293,9 +329,10 @@ def test_export_without_photos_to_check_on_is_refused(digits_run: Run, tmp_path:
 @pytest.mark.parametrize(
     ("kind", "precision", "message"),
     [
-        ("coreml", None, r"There is no form 'coreml'\. Choose one of: tflite, onnx, saved-labels\."),
+        ("coreml", None, r"There is no form 'coreml'\. Choose one of: tflite, onnx, torch, saved-labels\."),
         ("tflite", "int4", r"--to tflite has no --quantize int4\. Choose one of: float32, float16, dynamic, int8\."),
         ("onnx", "float32", r"--to onnx has no --quantize float32\. Choose one of: float16, int8\."),
+        ("torch", "int8", r"--to torch has no --quantize int8\. Choose one of: float32\."),
         ("saved-labels", "int8", r"--to saved-labels has no --quantize int8\. Leave it out\."),
     ],
 )

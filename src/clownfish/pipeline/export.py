@@ -11,6 +11,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.backbones import BACKBONES
+from clownfish.backbones.state_dict import read_state_dict
 from clownfish.errors import (
     ClownfishError,
     ConfigError,
@@ -26,6 +28,7 @@ from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_red
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import list_rounded_tensors
 from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
+from clownfish.export.torch_file import build_torch, rebuild_onnx
 from clownfish.files import encode_text, write_file
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
@@ -36,10 +39,12 @@ from clownfish.pipeline.run_photos import RunPhoto, find_run_photos
 from clownfish.prediction.classifier import Classifier, load_classifier
 from clownfish.progress import NoProgress, Progress
 
-FORMATS = ("tflite", "onnx", "saved-labels")
+FORMATS = ("tflite", "onnx", "torch", "saved-labels")
 _NUM_CALIBRATED = 200
 _MAX_NAMED = 5
-_RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
+_RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "torch": "onnxruntime"}
+"""What the check is done with; for PyTorch by putting the weights of the file into `model.onnx`."""
+_ENDINGS = {"torch": "safetensors"}
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,9 @@ def export_classifier(
 
     Args:
         model: a `model.onnx`, or the run folder that holds one.
-        kind: "tflite", "onnx" or "saved-labels".
-        precision: "float32" (tflite only), "float16", "dynamic" (tflite only) or "int8"; None for float32 as TensorFlow
-            Lite and int8 as ONNX.
+        kind: "tflite", "onnx", "torch" or "saved-labels".
+        precision: "float32" (not onnx), "float16", "dynamic" (tflite only) or "int8"; None for int8 as ONNX and
+            float32 else.
         photos: labelled photos to check on, and for int8 some that the model was trained on; None for those of the run.
         out: the file to write; None for a name beside the model.
         overwrite: replace an existing file.
@@ -118,7 +123,7 @@ def export_classifier(
     bar = choose_bar(precision)
     certificate = certify(
         classifier,
-        Classifier(path, data),
+        _open(path, data, kind, classifier),
         chosen.held_out,
         bar,
         progress or NoProgress(),
@@ -148,9 +153,10 @@ def _show_in_report(path: Path, run: Path) -> Path | None:
 def _check_choice(kind: str, precision: str | None) -> str:
     if kind not in FORMATS:
         raise ConfigError(f"There is no form {kind!r}. Choose one of: {', '.join(FORMATS)}.")
-    known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS, "saved-labels": ()}
+    known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS}
+    known |= {"torch": ("float32",), "saved-labels": ()}
     if precision is None:
-        return {"tflite": "float32", "onnx": "int8", "saved-labels": ""}[kind]
+        return {"tflite": "float32", "onnx": "int8", "torch": "float32", "saved-labels": ""}[kind]
     if precision not in known[kind]:
         choice = f"Choose one of: {', '.join(known[kind])}." if known[kind] else "Leave it out."
         raise ConfigError(f"--to {kind} has no --quantize {precision}. {choice}")
@@ -159,7 +165,7 @@ def _check_choice(kind: str, precision: str | None) -> str:
 
 def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, overwrite: bool) -> Path:
     ending = "" if precision == "float32" else f"-{precision}"
-    name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{kind}"
+    name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{_ENDINGS.get(kind, kind)}"
     path = model.with_name(name) if out is None else out
     if path.exists() and path.samefile(model):
         raise OutputError(f"{path} is the model itself. Give another name with --out.")
@@ -207,6 +213,10 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
             ]
         )
     ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures) if pictures else {}
+    if kind == "torch":
+        name, held = classifier.backbone["name"], classifier.read_all_metadata()
+        original = _read_original(name)
+        return lambda facts: build_torch(model, {**held, **facts}, name, original)
     if kind == "onnx":
         return lambda facts: build_reduced_onnx(model, cast(OnnxPrecision, precision), facts, ranges=ranges)
     threshold = None
@@ -216,6 +226,23 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
     return lambda facts: build_tflite(
         model, {**properties, **facts}, cast(Precision, precision), score_threshold=threshold, ranges=ranges
     )
+
+
+def _open(path: Path, data: bytes, kind: str, original: Classifier) -> Classifier:
+    """What was exported, ready to be asked."""
+    if kind == "torch":
+        data = rebuild_onnx(original.path.read_bytes(), data, original.backbone["name"])
+    return Classifier(path, data)
+
+
+def _read_original(name: str) -> dict[str, NDArray[Any]] | None:
+    """The pre-trained weights of a network, where their package is installed and unchanged."""
+    entry = BACKBONES.get(name)
+    path = None if entry is None else entry.find_weights()
+    if entry is None or path is None:
+        return None
+    data = path.read_bytes()
+    return read_state_dict(data) if hashlib.sha256(data).hexdigest() == entry.sha256 else None
 
 
 def _load_pictures(classifier: Classifier, photos: Sequence[RunPhoto]) -> Iterator[NDArray[np.uint8]]:
@@ -245,6 +272,9 @@ def _describe(
     classifier: Classifier, path: Path, data: bytes, kind: str, precision: str, source: str, certificate: Certificate
 ) -> dict[str, Any]:
     runtime = _RUNTIMES[kind]
+    found = certificate.facts
+    if kind == "torch":  # the check is not run by PyTorch, so its time tells nothing
+        found = {name: fact for name, fact in found.items() if name != "milliseconds_a_photo"}
     return {
         "schema": 1,
         "certified": not certificate.failures,
@@ -266,5 +296,5 @@ def _describe(
             "runtime": f"{runtime} {version(runtime)}",
         },
         "photos": source,
-        **certificate.facts,
+        **found,
     }

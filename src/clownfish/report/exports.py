@@ -5,7 +5,7 @@ from typing import Any
 
 from clownfish.report.wording import NOTHING, format_accuracy, is_number
 
-_FORMS = {"tflite": "TensorFlow Lite", "onnx": "ONNX", "web": "web page"}
+_FORMS = {"tflite": "TensorFlow Lite", "onnx": "ONNX", "torch": "PyTorch (safetensors)", "web": "web page"}
 
 
 def describe_export(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
