@@ -221,8 +221,8 @@ def test_broken_export_is_noticed(
     [
         (permute_labels, r"its labels are not those of the original, in the same order; the labels agree on 0\.0 % of"),
         (crop_photos, r"it prepares photos otherwise \(crop to 224 pixels, not stretch to 224\)"),
-        (change_normalisation, r"its scores differ by \d+ %, at most [27] % is allowed"),
-        (truncate_weights, r"its scores differ by \d+ %, at most [27] % is allowed"),
+        (change_normalisation, r"its scores differ by \d+ %, at most (2|10) % is allowed"),
+        (truncate_weights, r"its scores differ by \d+ %, at most (2|10) % is allowed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -329,7 +329,17 @@ def test_export_without_photos_to_check_on_is_refused(digits_run: Run, tmp_path:
 @pytest.mark.parametrize(
     ("kind", "precision", "message"),
     [
-        ("coreml", None, r"There is no form 'coreml'\. Choose one of: tflite, onnx, torch, saved-labels\."),
+        (
+            "openvino",
+            None,
+            r"There is no form 'openvino'\. OpenVINO reads model\.onnx as it is\. Choose one of: tflite,",
+        ),
+        (
+            "CoreML",
+            None,
+            r"There is no form 'CoreML'\. On iOS, TensorFlow Lite and ONNX Runtime run what clownfish writes",
+        ),
+        ("keras", None, r"There is no form 'keras'\. Choose one of: tflite, onnx, torch, saved-labels\."),
         ("tflite", "int4", r"--to tflite has no --quantize int4\. Choose one of: float32, float16, dynamic, int8\."),
         ("onnx", "float32", r"--to onnx has no --quantize float32\. Choose one of: float16, int8\."),
         ("torch", "int8", r"--to torch has no --quantize int8\. Choose one of: float32\."),

@@ -49,8 +49,8 @@ ROUNDED = Bar(agreement=0.97, largest_difference=None)
 _BARS = {
     "float32": EXACT,
     "float16": Bar(agreement=0.97, largest_difference=None, score_difference=0.02),
-    "dynamic": Bar(agreement=0.97, largest_difference=None, score_difference=0.07),
-    "int8": Bar(agreement=0.97, largest_difference=None, score_difference=0.07),
+    "dynamic": Bar(agreement=0.97, largest_difference=None, score_difference=0.1),
+    "int8": Bar(agreement=0.97, largest_difference=None, score_difference=0.1),
 }
 
 

@@ -45,6 +45,10 @@ _MAX_NAMED = 5
 _RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "torch": "onnxruntime"}
 """What the check is done with; for PyTorch by putting the weights of the file into `model.onnx`."""
 _ENDINGS = {"torch": "safetensors"}
+_WITHOUT_EXPORT = {
+    "openvino": "OpenVINO reads model.onnx as it is. ",
+    "coreml": "On iOS, TensorFlow Lite and ONNX Runtime run what clownfish writes. ",
+}
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,8 @@ def _show_in_report(path: Path, run: Path) -> Path | None:
 
 def _check_choice(kind: str, precision: str | None) -> str:
     if kind not in FORMATS:
-        raise ConfigError(f"There is no form {kind!r}. Choose one of: {', '.join(FORMATS)}.")
+        hint = _WITHOUT_EXPORT.get(kind.lower().replace("-", ""), "")
+        raise ConfigError(f"There is no form {kind!r}. {hint}Choose one of: {', '.join(FORMATS)}.")
     known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS}
     known |= {"torch": ("float32",), "saved-labels": ()}
     if precision is None:
