@@ -136,7 +136,8 @@ def test_summary_as_json(cli: Cli, digits_run: Run, messy_photos: Path) -> None:
     result = cli("predict", digits_run.path, messy_photos, "--json", "--out", "table.csv")
     assert (result.code, result.err) == (3, "")
     content = result.read_json()
-    assert set(content) == {"photos", "unusable", "unsure", "unlike", "counts", "resumed", "table"}
+    names = {"photos", "unusable", "unsure", "unlike", "counts", "resumed", "left_out", "messages", "table"}
+    assert set(content) == names
     assert (content["photos"], content["unusable"], content["resumed"]) == (31, 3, 0)
     assert sum(content["counts"].values()) + content["unsure"] + content["unlike"] == 28
     assert content["table"] == "table.csv"
