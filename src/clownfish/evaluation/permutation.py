@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from clownfish.evaluation.grouping import draw_evenly
+
 NUM_PERMUTATIONS = 200
 _NUM_FOLDS = 5
 _RELATIVE_PENALTY = 0.1
@@ -55,7 +57,7 @@ def permute_labels(
         seed: decides the exchanges.
 
     Returns:
-        The test. Of very large sets a random part of the groups takes part.
+        The test. Of very large sets a random part takes part, with as many groups as possible.
 
     Source:
         Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9, for p that counts the true labels too.
@@ -97,12 +99,10 @@ def _choose_rows(groups: NDArray[np.int64], num_classes: int, random: np.random.
     limit = min(_MAX_PHOTOS, int((_MAX_WORK / (NUM_PERMUTATIONS * num_classes)) ** 0.5))
     if len(groups) <= limit:
         return np.arange(len(groups))
-    names, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = random.permutation(len(names))
-    enters = np.zeros(len(names), bool)
-    enters[order] = np.cumsum(sizes[order]) <= limit
-    enters[order[:2]] = True
-    return np.flatnonzero(enters[own.ravel()])
+    # the evidence lies in the number of groups: as many as can be, rather than all photos of a few
+    names, own = np.unique(groups, return_inverse=True)
+    rows = np.flatnonzero((random.permutation(len(names)) < limit)[own.ravel()])
+    return rows[draw_evenly(own.ravel()[rows], limit, seed=int(random.integers(2**32)))]
 
 
 def _exchange_labels(
