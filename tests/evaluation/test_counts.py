@@ -72,6 +72,13 @@ def test_class_that_was_never_evaluated_does_not_break_the_others() -> None:
     assert counts.corrected[0] <= 30
 
 
+def test_class_of_one_group_is_not_taken_for_one_that_is_never_recognised() -> None:
+    """In cross-validation its photos all got other answers, since it could not be trained on and asked about."""
+    counts = estimate([[0, 30, 0], [0, 95, 5], [0, 5, 95]], [50, 50, 50], [1, 40, 40])
+    assert counts.notes[0].startswith("only 1 group") and np.isnan(counts.corrected[0])
+    assert (np.abs(counts.corrected - 50) <= 6)[1:].all()
+
+
 @pytest.mark.parametrize("counted", [[0, 0, 0], [1, 0, 0]])
 def test_nothing_to_count_is_no_fault(counted: list[int]) -> None:
     counts = estimate(CONFUSED, counted)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 MIN_GROUPS = 5
 """A class seen in fewer groups than this when the model was evaluated gets no corrected count."""
 
+_MIN_GROUPS_TO_LEARN_FROM = 2
 _NUM_DRAWS = 1000
 _NUM_FIRST_DRAWS = 200
 """Thrown away, because they still depend on where the chain began."""
@@ -97,6 +98,9 @@ def _weigh_by_groups(confusions: NDArray[np.int64], num_groups: NDArray[np.int64
     five. The wrong answers of a class are then spread as if one more had been given to all other classes alike:
     with few errors, most of those to come are confusions that have not been seen yet.
     """
+    # a class of one group was not in the training of the model that was asked about it, but is in that of the shipped
+    # one: its row would say that its photos always get other answers
+    confusions = np.where(num_groups[:, None] >= _MIN_GROUPS_TO_LEARN_FROM, confusions, 0)
     num_classes = len(confusions)
     num_photos = confusions.sum(axis=1)
     weighted = confusions * (np.minimum(num_groups, num_photos) / np.maximum(num_photos, 1))[:, None]
