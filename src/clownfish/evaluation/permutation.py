@@ -136,7 +136,12 @@ def _draw_folds(groups: NDArray[np.int64], random: np.random.Generator) -> NDArr
 
 
 def _make_hat_matrix(scores: NDArray[np.float32], folds: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The matrix that turns labels into out-of-fold answers of a ridge regression, shape (num_photos, num_photos)."""
+    """The matrix that turns labels into out-of-fold answers of a ridge regression, shape (num_photos, num_photos).
+
+    The scores are centred by the photos outside the fold. Centred by all photos, those inside would lie on the far side
+    of zero from those outside, which gives their labels away where axes are many and photos few. Answers are then
+    deviations from the classes' shares: labels that are the same outside the fold give 0.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
     gram = (scores @ scores.T).astype(np.float64)
@@ -144,8 +149,11 @@ def _make_hat_matrix(scores: NDArray[np.float32], folds: NDArray[np.int64]) -> N
     hat = np.zeros(gram.shape, np.float32)
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        factor = cho_factor(gram[np.ix_(outside, outside)] + penalty * np.eye(len(outside)), overwrite_a=True)
-        hat[np.ix_(inside, outside)] = cho_solve(factor, gram[np.ix_(outside, inside)]).T
+        means = gram[:, outside].mean(axis=1)
+        among = gram[np.ix_(outside, outside)] - means[outside] - means[outside, None] + means[outside].mean()
+        across = gram[np.ix_(outside, inside)] - means[inside] - means[outside, None] + means[outside].mean()
+        among[np.diag_indices(len(outside))] += penalty
+        hat[np.ix_(inside, outside)] = cho_solve(cho_factor(among, overwrite_a=True), across).T
     return hat
 
 
