@@ -55,6 +55,19 @@ def test_model_that_was_stopped_early_underfits():
     assert "until nothing changes any more" in underfitting.sentence
 
 
+def test_class_of_one_group_is_no_sign_of_underfitting():
+    """No model that was asked about it had seen it, so none can be right, whatever the penalty."""
+    scores, labels, groups = make_photos(num_groups=60, signal=3.0)
+    groups = np.where(labels == 0, 0, groups)
+    folds = np.where(labels == 0, 0, make_folds(groups))
+    path = follow_path(scores, labels, groups, folds, 100.0, 3, seed=1)
+    assert set(labels[path.rows]) == {1, 2}
+    assert path.complete
+    assert path.losses[path.own].mean() < 0.3
+    alone = follow_path(scores, labels, labels, labels, 100.0, 3, seed=1)
+    assert len(set(labels[alone.rows])) == 1  # too few groups for any verdict
+
+
 def test_few_groups_give_no_verdict():
     verdicts = judge(make_photos(num_groups=9, group_size=6), 10.0)
     assert [verdict.holds for verdict in verdicts] == [None, None, None, None]

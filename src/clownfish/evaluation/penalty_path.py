@@ -32,13 +32,13 @@ class PenaltyPath:
     own: int
     """Position of the penalty that the model was trained with."""
     rows: NDArray[np.int64]
-    """The photos that took part, shape (num_rows,)."""
+    """The photos that took part and whose class was trained on without their fold, shape (num_rows,)."""
     losses: NDArray[np.float64]
     """Cross-entropy of each photo, shape (num_penalties, num_rows)."""
     right: NDArray[np.bool_]
     """Shape (num_penalties, num_rows)."""
     complete: bool
-    """All photos took part, with about all that is known of them; else the losses compare among themselves only."""
+    """All photos took part in the fits, with about all that is known of them; else the losses compare among themselves only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,14 +94,30 @@ def follow_path(
         rows = np.flatnonzero(chosen[own.ravel()])
     used_scores = np.ascontiguousarray(scores[rows, :num_axes])
     logs = predict_out_of_fold(used_scores, labels[rows], folds[rows], penalties, num_classes)
+    complete = len(rows) == len(labels) and num_axes >= min(scores.shape[1], _MAX_AXES)
+    told = _find_told(labels[rows], groups[rows], folds[rows])
+    rows, logs = rows[told], logs[:, told]
     return PenaltyPath(
         penalties=penalties,
         own=int(np.abs(penalties - own_penalty).argmin()),
         rows=rows,
         losses=-logs[:, np.arange(len(rows)), labels[rows]].astype(np.float64),
         right=logs.argmax(axis=2) == labels[rows],
-        complete=len(rows) == len(labels) and num_axes >= min(scores.shape[1], _MAX_AXES),
+        complete=complete,
     )
+
+
+def _find_told(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whose losses tell something of penalties: not those of a class that all lies in one fold.
+
+    No layer that is asked about such a class was trained on it, and how wrong it is says nothing. Where all classes are
+    so, one group is told, on which no verdict rests.
+    """
+    lowest, highest = np.full(labels.max() + 1, folds.max()), np.zeros(labels.max() + 1, folds.dtype)
+    np.minimum.at(lowest, labels, folds)
+    np.maximum.at(highest, labels, folds)
+    told: NDArray[np.bool_] = (lowest < highest)[labels]
+    return told if told.any() else groups == groups[0]
 
 
 def compare_losses(
