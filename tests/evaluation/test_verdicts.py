@@ -72,6 +72,8 @@ def test_few_groups_give_no_verdict():
     verdicts = judge(make_photos(num_groups=9, group_size=6), 10.0)
     assert [verdict.holds for verdict in verdicts] == [None, None, None, None]
     assert "too few groups" in verdicts[1].sentence
+    assert verdicts[0].low is None  # a bootstrap of a few groups would look sure
+    assert "between" not in verdicts[0].sentence
 
 
 @pytest.mark.parametrize(("signal", "holds", "text"), [(1.0, True, "none of 200 tries"), (0.0, False, "no evidence")])

@@ -38,7 +38,8 @@ class PenaltyPath:
     right: NDArray[np.bool_]
     """Shape (num_penalties, num_rows)."""
     complete: bool
-    """All photos took part in the fits, with about all that is known of them; else the losses compare among themselves only."""
+    """All photos took part in the fits, with about all that is known of them; else the losses compare among themselves
+    only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

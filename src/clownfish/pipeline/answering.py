@@ -1,8 +1,9 @@
 """From out-of-fold answers to the rules of the model: calibrated, able to say "unsure" and "unlike anything seen".
 
-Test photos have no say in any of it, so that what they show about the answers is fair. Every rule is fitted on answers
-by layers, and embeddings, that have not seen the photo; the model that is shipped has seen about as many photos as
-each of those, so its answers to new photos are like theirs.
+Answers to test photos have no say in any of it, and the shipped layer has not seen them, so that what they show is
+fair; the layers of the folds, though, were trained on some of them. Every rule is fitted on answers by layers, and
+embeddings, that have not seen the photo; the model that is shipped has seen about as many photos as each of those, so
+its answers to new photos are like theirs.
 """
 
 from collections.abc import Sequence
