@@ -150,7 +150,8 @@ def describe_leak(
     """
     gain = (random_split.argmax(axis=1) == labels).astype(float) - (grouped.argmax(axis=1) == labels)
     numbers = np.unique(np.array(groups), return_inverse=True)[1]
-    leaks = draw_means(np.bincount(numbers, gain)[:, None], np.bincount(numbers).astype(np.float64), seed=seed)
+    sums = np.bincount(numbers, gain).astype(np.float64)
+    leaks = draw_means(sums[:, None], np.bincount(numbers).astype(np.float64), seed=seed)
     low, high = np.quantile(leaks, [0.025, 0.975])
     return {"value": float(gain.mean()), "low": float(low), "high": float(high)}
 
