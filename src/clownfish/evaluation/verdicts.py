@@ -153,9 +153,9 @@ def judge_gap(
         p=None,
         sentence=(
             f"Named right by the model: {table}. The same training photos, predicted by models that have not seen them,"
-            f" are {_format_points(value)} less often right{between}. One sign of overfitting is doing much better on the"
-            " training photos than on others, but a gap alone tells nothing: this kind of model knows its training photos almost by heart even"
-            " when it is as good as it can be on new ones."
+            f" are {_format_points(value)} less often right{between}. One sign of overfitting is doing much better on"
+            " the training photos than on others, but a gap alone tells nothing: this kind of model knows its training"
+            " photos almost by heart even when it is as good as it can be on new ones."
         ),
         advice="Do not judge by the training photos. Whether the gap does harm stands under overfitting.",
         details={

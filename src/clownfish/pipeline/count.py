@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clownfish.errors import ModelFileError, OutputError, PhotosError
 from clownfish.evaluation.counts import Counts, estimate_counts
+from clownfish.evaluation.unknowns import REJECTED_SHARE
 from clownfish.files import format_table, write_file
 from clownfish.photos.scan import scan_photos
 from clownfish.prediction.batch import predict_photos
@@ -129,6 +130,18 @@ def describe_counts(table: CountTable) -> Sequence[str]:
         "",
         "Probably: the answers corrected for the confusions seen in cross-validation. That holds for photos taken like"
         " those the model was trained on, and of its classes; new sites, cameras or species are not in the interval.",
+        *_describe_unlike(table.num_unlike),
+    ]
+
+
+def _describe_unlike(num_unlike: int) -> Sequence[str]:
+    """What the numbers do not hold, where photos were left out of them."""
+    if not num_unlike:
+        return []
+    return [
+        f"The {num_unlike} photo{'s' * (num_unlike != 1)} unlike anything seen are in no count and no interval. About"
+        f" {REJECTED_SHARE:.0%} of photos of known classes are called so, of a class that is hard to know more; look at"
+        " them and add those you can name."
     ]
 
 
