@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from clownfish.evaluation import penalty_path
 from clownfish.evaluation.penalty_path import compare_losses, follow_path, measure_optimism
 from clownfish.evaluation.permutation import permute_labels
 from clownfish.evaluation.verdicts import judge_fit, judge_gap, judge_learning, judge_selection
@@ -66,6 +67,15 @@ def test_class_of_one_group_is_no_sign_of_underfitting():
     assert path.losses[path.own].mean() < 0.3
     alone = follow_path(scores, labels, labels, labels, 100.0, 3, seed=1)
     assert len(set(labels[alone.rows])) == 1  # too few groups for any verdict
+
+
+def test_large_sets_are_judged_by_some_photos_of_every_group(monkeypatch):
+    scores, labels, groups = make_photos(num_groups=20, group_size=40)
+    monkeypatch.setattr(penalty_path, "_MAX_WORK", 20 * 3 * 5 * 3 * 100)  # axes, classes, folds, penalties, photos
+    path = penalty_path.follow_path(scores, labels, groups, make_folds(groups), 10.0, 3, seed=1)
+    assert len(path.rows) == 100
+    assert len(np.unique(groups[path.rows])) == 20
+    assert not path.complete
 
 
 def test_few_groups_give_no_verdict():

@@ -8,6 +8,7 @@ import pytest
 
 import clownfish
 from clownfish.errors import ModelFileError, OutputError, PhotosError
+from clownfish.pipeline.count import describe_counts
 from clownfish.pipeline.run import Run
 from clownfish.prediction.classifier import Classifier, load_classifier
 from runs import Cli, read_table
@@ -55,6 +56,7 @@ def test_photos_unlike_anything_seen_are_in_no_count(
     monkeypatch.setattr("clownfish.prediction.batch.Answer.status", property(lambda _: "unlike anything seen"))
     table = clownfish.count(say(confusions), digits, quiet=True)
     assert table.num_unlike == table.num_photos > 0
+    assert "are in no count and no interval. About 5% of photos of known classes" in describe_counts(table)[-1]
     assert table.counts.counted.sum() == 0
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.group_draws import draw_group_counts
+from clownfish.evaluation.grouping import draw_evenly
 from clownfish.regression.logistic import predict_out_of_fold
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -90,9 +91,11 @@ def follow_path(
     share = _MAX_WORK / (len(labels) * num_axes * num_classes * num_folds * len(penalties))
     rows = np.arange(len(labels))
     if share < 1:
+        # some photos of every group rather than all photos of a few: a verdict needs groups
         names, own = np.unique(groups, return_inverse=True)
-        chosen = np.random.default_rng(seed).permutation(len(names)) < max(share * len(names), 2)
-        rows = np.flatnonzero(chosen[own.ravel()])
+        most = max(int(share * len(labels)), 2)
+        rows = np.flatnonzero((np.random.default_rng(seed).permutation(len(names)) < most)[own.ravel()])
+        rows = rows[draw_evenly(own.ravel()[rows], most, seed=seed)]
     used_scores = np.ascontiguousarray(scores[rows, :num_axes])
     logs = predict_out_of_fold(used_scores, labels[rows], folds[rows], penalties, num_classes)
     complete = len(rows) == len(labels) and num_axes >= min(scores.shape[1], _MAX_AXES)
