@@ -71,8 +71,8 @@ def estimate_difference(before: NDArray[np.bool_], after: NDArray[np.bool_], gro
 
     The interval joins those of the two shares (which know of groups), less what the models have in common. Unlike a
     bootstrap it does not shrink to nothing where no photo of a few happens to change. What they have in common is taken
-    from photos or from whole groups, whichever is less: a model may be better in some groups and worse in others, though
-    both are right about the same easy photos.
+    from photos or from whole groups, whichever is less: a model may be better in some groups and worse in others,
+    though both are right about the same easy photos.
 
     Args:
         before: whether the first model is right, shape (num_photos,), at least one.
