@@ -51,6 +51,16 @@ def test_equal_runs_do_not_differ(cli: Cli, twins: tuple[Path, Path], tmp_path: 
     assert "<script" not in page
 
 
+def test_comparison_replaces_nothing_but_a_page(cli: Cli, twins: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    result = cli("compare", *twins, "--out", tmp_path / "photo.jpg")
+    assert (result.code, result.out) == (2, "")
+    assert "photo.jpg exists already, and is no page of clownfish. Choose another place with --out." in result.err
+    assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
+    for _ in range(2):
+        assert cli("compare", *twins, "--out", tmp_path / "page.html").code == 0
+
+
 def test_real_difference_is_told_with_its_interval(cli: Cli, twins: tuple[Path, Path]) -> None:
     change_answers(twins[0], answer_all(False))
     change_answers(twins[1], answer_all(True))

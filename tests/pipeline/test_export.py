@@ -52,6 +52,16 @@ def test_certificate_says_what_was_compared(cli: Cli, digits_run: Run, tmp_path:
     )
 
 
+@pytest.mark.parametrize("out", ["taken/labels.txt", "x" * 300], ids=["below a file", "too long"])
+def test_place_that_cannot_be_written_is_told_before_the_work(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(OutputError, match=r"^Cannot write .+: .+ Choose another place with --out\.$"):
+        export_classifier(digits_run.path, "onnx", photos="no photos are looked for", out=out)
+
+
 @needs_runtime
 def test_int8_is_calibrated_on_training_photos_that_are_given(digits_run: Run, digits: Path, tmp_path: Path) -> None:
     model = shutil.copy(digits_run.path / "model.onnx", tmp_path / "alone.onnx")

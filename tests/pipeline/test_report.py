@@ -37,6 +37,16 @@ def test_report_is_rendered_again_from_the_run_folder_alone(
     assert read_page(tmp_path / "page.html") == read_page(messy_run.report)
 
 
+def test_report_replaces_nothing_but_a_page(cli: Cli, copied_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    result = cli("report", copied_run, "--out", tmp_path / "photo.jpg")
+    assert (result.code, result.out) == (2, "")
+    assert "photo.jpg exists already, and is no page of clownfish. Choose another place with --out." in result.err
+    assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
+    for _ in range(2):
+        assert cli("report", copied_run, "--out", tmp_path / "page.html").code == 0
+
+
 def test_report_takes_a_run(messy_run: clownfish.Run, tmp_path: Path) -> None:
     path = clownfish.render_report(messy_run, out=tmp_path / "page.html")
     assert path == tmp_path / "page.html"

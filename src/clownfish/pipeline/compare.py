@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from clownfish.config import read_config
 from clownfish.errors import ConfigError
 from clownfish.evaluation.paired import PairedTest, adjust_for_number, compare_paired
-from clownfish.files import encode_text, write_file
+from clownfish.files import encode_text, write_page
 from clownfish.pipeline.run_folder import read_cross_validated, read_json
 from clownfish.report.comparison import ComparedPair, ComparedRun, ComparisonContent, render_comparison
 
@@ -65,7 +65,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
     Raises:
         ConfigError: fewer than two different runs were given.
         RunFolderError: one of the folders is none of a run, or too old, or damaged.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is something else than an earlier page.
     """
     folders = [Path(run) for run in runs]
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
@@ -84,7 +84,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
             messages=messages,
             options=_list_differing([_read_options(folder) for folder in folders]),
         )
-        write_file(Path(out), encode_text(render_comparison(content)))
+        write_page(Path(out), encode_text(render_comparison(content)))
     return Comparison(
         runs=tuple(compared), pairs=tuple(pairs), messages=tuple(messages), path=None if out is None else Path(out)
     )

@@ -18,7 +18,7 @@ from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_red
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import list_rounded_tensors
 from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
-from clownfish.files import encode_text, write_file
+from clownfish.files import check_writable, encode_text, write_file
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.certificate import EXACT, ROUNDED, Certificate, certify
@@ -140,10 +140,16 @@ def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, ov
     ending = "" if precision == "float32" else f"-{precision}"
     name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{kind}"
     path = model.with_name(name) if out is None else out
-    if path.exists() and path.samefile(model):
-        raise OutputError(f"{path} is the model itself. Give another name with --out.")
-    if path.is_dir():
-        path = path / name
+    try:
+        if path.is_dir():
+            path = path / name
+        check_writable(path)
+        if path.exists() and path.samefile(model):
+            raise OutputError(f"{path} is the model itself. Give another name with --out.")
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Choose another place with --out."
+        ) from error
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
     return path
