@@ -1,10 +1,12 @@
 """`clownfish report`: the same page from the run folder alone."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,7 @@ def damage(run: Path, change: Callable[[dict[str, object]], object]) -> None:
         (lambda stored: stored.update(pictures=["?"]), "Error: "),
         (lambda stored: stored.update(pictures=[]), "IndexError: "),
         (lambda stored: stored.update(history=[{}]), "TypeError: "),
+        (lambda stored: stored.update(model="x"), "AttributeError: "),
     ],
 )
 def test_damaged_report_json_is_told(
@@ -78,6 +81,47 @@ def test_damaged_report_json_is_told(
     assert found in str(caught.value)
     assert str(caught.value).endswith(f"Train again: clownfish train --config {copied_run / 'config.toml'}")
     assert not (copied_run / "report.html").exists()
+
+
+def change_metrics(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    change(metrics)
+    (run / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda metrics: metrics.pop("seconds"), "UndefinedError: "),
+        (lambda metrics: metrics["cross_validated"]["accuracy"].update(low=1e308), "OverflowError: "),
+    ],
+)
+def test_metrics_that_lack_something_are_told(
+    copied_run: Path, change: Callable[[dict[str, Any]], object], found: str
+) -> None:
+    change_metrics(copied_run, change)
+    with pytest.raises(RunFolderError, match=rf"report\.json does not hold a report \({found}.+\)\. Train again: "):
+        clownfish.render_report(copied_run)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "maximum recursion depth"),
+        ('{"schema": NaN}', r"NaN is no number in JSON\. Train again: "),
+        (None, r"Is a directory\. Train again: "),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="the words of the system")
+def test_metrics_that_are_no_json_are_told(cli: Cli, copied_run: Path, text: str | None, reason: str) -> None:
+    (copied_run / "metrics.json").unlink()
+    if text is None:
+        (copied_run / "metrics.json").mkdir()
+    else:
+        (copied_run / "metrics.json").write_text(text, encoding="utf-8")
+    result = cli("report", copied_run)
+    assert (result.code, result.out) == (2, "")
+    assert re.search(rf"metrics\.json cannot be read: {reason}", result.err)
 
 
 def test_run_without_report_json_is_told(copied_run: Path) -> None:

@@ -16,7 +16,7 @@ from clownfish.config import read_config
 from clownfish.errors import ConfigError
 from clownfish.evaluation.paired import PairedTest, adjust_for_number, compare_paired
 from clownfish.files import encode_text, write_page
-from clownfish.pipeline.run_folder import read_cross_validated, read_json
+from clownfish.pipeline.run_folder import read_cross_validated, read_json, refuse_content
 from clownfish.report.comparison import ComparedPair, ComparedRun, ComparisonContent, render_comparison
 
 LEVEL = 0.05
@@ -92,8 +92,12 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
 
 def _read_answers(folder: Path) -> dict[str, Mapping[str, str]]:
     """By content hash; of files with the same bytes one is enough."""
-    read_json(folder, "metrics.json")
-    return {row["sha256"]: row for row in read_cross_validated(folder)}
+    metrics = read_json(folder, "metrics.json")
+    try:
+        num_photos = metrics["cross_validated"]["num_photos"]
+    except (KeyError, TypeError) as error:
+        raise refuse_content(folder / "metrics.json", error) from error
+    return {row["sha256"]: row for row in read_cross_validated(folder, num_photos)}
 
 
 def _name_runs(folders: Sequence[Path]) -> list[str]:
@@ -103,12 +107,19 @@ def _name_runs(folders: Sequence[Path]) -> list[str]:
 
 
 def _describe_run(folder: Path, name: str) -> ComparedRun:
-    metrics = read_json(folder, "metrics.json")
-    cross, options = metrics["cross_validated"], _read_options(folder)
+    metrics, options = read_json(folder, "metrics.json"), _read_options(folder)
+    try:
+        return _gather_facts(folder, name, metrics, options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse_content(folder / "metrics.json", error) from error
+
+
+def _gather_facts(folder: Path, name: str, metrics: Mapping[str, Any], options: Mapping[str, Any]) -> ComparedRun:
+    cross = metrics["cross_validated"]
     return ComparedRun(
         path=str(folder),
         name=name,
-        accuracy=cross["accuracy"],
+        accuracy={end: float(cross["accuracy"][end]) for end in ("value", "low", "high")},
         balanced_accuracy=cross["balanced_accuracy"],
         cross_entropy=cross["cross_entropy"],
         num_photos=cross["num_photos"],

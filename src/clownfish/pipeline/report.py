@@ -23,11 +23,13 @@ def render_run_report(run: str | Path, *, out: str | Path | None = None) -> Path
         RunFolderError: the folder is none of a run, or too old, or damaged.
         OutputError: the file cannot be written, or is something else than an earlier page.
     """
+    from jinja2 import UndefinedError  # takes time to import, and only a page needs it
+
     folder = Path(run)
     metrics, stored = read_json(folder, "metrics.json"), read_json(folder, "report.json")
     try:
         page = render_report(read_content(stored, metrics))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, UndefinedError) as error:
         raise RunFolderError(
             f"{folder / 'report.json'} does not hold a report ({type(error).__name__}: {error}). Train again: clownfish"
             f" train --config {folder / 'config.toml'}"
