@@ -65,10 +65,10 @@ def test_place_that_cannot_be_written_is_told_before_the_work(
 @needs_runtime
 def test_int8_is_calibrated_on_training_photos_that_are_given(digits_run: Run, digits: Path, tmp_path: Path) -> None:
     model = shutil.copy(digits_run.path / "model.onnx", tmp_path / "alone.onnx")
-    with pytest.raises(
-        PhotosError, match=r"alone\.onnx was trained on are needed, and none is where it was\. Give them"
-    ):
-        export_classifier(model, "tflite", precision="int8")
+    for kind, other in (("tflite", "dynamic"), ("onnx", "float16")):
+        needed = rf"alone\.onnx was trained on are needed, and none is where it was\. Give them .* --quantize {other},"
+        with pytest.raises(PhotosError, match=needed):
+            export_classifier(model, kind, precision="int8")
     exported = export_classifier(model, "tflite", precision="int8", photos=digits, force=True)
     assert exported.path == tmp_path / "alone-int8.tflite"
     assert exported.facts["photos"] == "photos that were given, without those of the training"

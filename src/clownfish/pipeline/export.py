@@ -30,6 +30,7 @@ FORMATS = ("tflite", "onnx", "saved-labels")
 CERTIFICATE_ENDING = ".certificate.json"
 _NUM_CALIBRATED = 200
 _MAX_NAMED = 5
+_UNCALIBRATED = {"tflite": "dynamic", "onnx": "float16"}
 _RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
 
 
@@ -188,7 +189,7 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
         raise PhotosError(
             [
                 f"For int8, some of the photos that {classifier.path} was trained on are needed, and none is where it"
-                " was. Give them with --photos, or choose --quantize dynamic, which needs none."
+                f" was. Give them with --photos, or choose --quantize {_UNCALIBRATED[kind]}, which needs none."
             ]
         )
     ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures) if pictures else {}
