@@ -62,6 +62,20 @@ def test_place_that_cannot_be_written_is_told_before_the_work(
         export_classifier(digits_run.path, "onnx", photos="no photos are looked for", out=out)
 
 
+def test_certificate_does_not_stay_without_its_file(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_small_files(path: Path, data: bytes) -> None:
+        if len(data) > 1_000_000:
+            raise OutputError(f"Cannot write {path}: No space left on device. Choose another place.")
+        path.write_bytes(data)
+
+    monkeypatch.setattr(export_module, "write_file", write_small_files)
+    with pytest.raises(OutputError, match="No space left on device"):
+        export_classifier(digits_run.path, "onnx", precision="float16", out=tmp_path / "half.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs_runtime
 def test_int8_is_calibrated_on_training_photos_that_are_given(digits_run: Run, digits: Path, tmp_path: Path) -> None:
     model = shutil.copy(digits_run.path / "model.onnx", tmp_path / "alone.onnx")

@@ -121,7 +121,11 @@ def export_classifier(
     facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
     write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
-    write_file(path, data)  # last, so that there is never a file without a certificate
+    try:
+        write_file(path, data)  # last, so that there is never a file without a certificate
+    except OutputError:
+        beside.unlink(missing_ok=True)  # it certifies a file that is not there
+        raise
     return Export(path=path, certificate=beside, facts=facts)
 
 
