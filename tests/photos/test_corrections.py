@@ -27,6 +27,12 @@ def test_corrections_are_read_with_or_without_reasons(tmp_path: Path) -> None:
     assert read_corrections(write(tmp_path / "d.csv", "File;old;new\n'=x.jpg;a;b\n"))[0].file == "=x.jpg"
 
 
+def test_spaces_around_the_name_of_a_folder_do_not_matter() -> None:
+    photos = [PhotoFile(file=f"{label}/0.jpg", path="", label=label) for label in ("ant ", "bee")]
+    corrections = [correct("ant /0.jpg", "ant", "bee"), correct("bee/0.jpg", "bee", "ant")]
+    assert [photo.label for photo in apply_corrections(photos, corrections, "c.csv")] == ["bee", "ant "]
+
+
 def test_dashes_of_spreadsheets_leave_a_photo_out(tmp_path: Path) -> None:
     table = write(tmp_path / "c.csv", "file,old,new\na/0.jpg,a,\u2013\na/1.jpg,a,\u2014\n")
     assert [correction.new for correction in read_corrections(table)] == ["", ""]

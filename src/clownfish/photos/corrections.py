@@ -106,6 +106,8 @@ def apply_corrections(
     if not corrections:
         return tuple(photos)
     by_file = {photo.file: photo for photo in photos}
+    # the name of a folder may begin or end with a space, the cell of a table does not
+    spelled = {photo.label.strip(): photo.label for photo in photos}
     problems = []
     change: dict[str, Correction] = {}
     for correction in corrections:
@@ -115,7 +117,7 @@ def apply_corrections(
             near = difflib.get_close_matches(file, by_file, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             problems.append(f"{source} corrects {correction.file!r}, but there is no such photo.{hint}")
-        elif photo.label != correction.old:
+        elif photo.label.strip() != correction.old:
             problems.append(
                 f"{source} says that {file} is labelled {correction.old!r}, but it is labelled {photo.label!r}. Was it"
                 " corrected already? Remove or mend the row."
@@ -123,7 +125,7 @@ def apply_corrections(
         elif file in change:  # a/0.jpg and a\\0.jpg
             problems.append(f"{source} names the file {file} twice, in two spellings. Keep one row.")
         else:
-            change[file] = correction
+            change[file] = replace(correction, new=spelled.get(correction.new, correction.new))
     labels = {photo.label for photo in photos if photo.label}
     problems += find_label_problems(labels | {correction.new for correction in change.values() if correction.new})
     if problems:
