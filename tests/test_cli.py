@@ -250,6 +250,7 @@ def test_cache_that_cannot_be_used_is_said(cli: Cli, monkeypatch: pytest.MonkeyP
     result = cli("cache")
     assert result.code == 0
     assert "cannot be used" in result.out.splitlines()[-1]
+    assert "cannot be used" in cli("cache", "--json").read_json()["warning"]
 
 
 def test_impossible_limit_on_the_cache_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -368,8 +368,13 @@ def cache(clear: bool, as_json: bool) -> None:
     summary = opened.summarise()
     opened.close()
     if as_json:
-        facts = {"entries": summary.num_entries, "bytes": summary.num_bytes, "max_bytes": summary.max_bytes}
-        _print(json.dumps({"path": str(summary.path), **facts, "removed": num_removed}, ensure_ascii=False))
+        facts: dict[str, Any] = {
+            "entries": summary.num_entries,
+            "bytes": summary.num_bytes,
+            "max_bytes": summary.max_bytes,
+        }
+        facts |= {"removed": num_removed, "warning": opened.warning or None}
+        _print(json.dumps({"path": str(summary.path), **facts}, ensure_ascii=False))
         return
     if clear:
         _print(f"Removed {num_removed:,} entries.")

@@ -50,6 +50,16 @@ def test_table_holds_every_class(say: SayConfusions, confusions: dict[str, Any],
         clownfish.count(say(confusions), digits, out="counts.csv", quiet=True)
 
 
+@pytest.mark.parametrize("out", ["counts.csv/table.csv", "x" * 300], ids=["below a file", "too long"])
+def test_table_that_cannot_be_written_is_told_before_the_work(
+    say: SayConfusions, confusions: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("counts.csv").touch()
+    with pytest.raises(OutputError, match=r"^Cannot write .+: .+ Choose another place with --out\.$"):
+        clownfish.count(say(confusions), "no photos are looked for", out=out, quiet=True)
+
+
 def test_photos_unlike_anything_seen_are_in_no_count(
     say: SayConfusions, confusions: dict[str, Any], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clownfish.errors import ModelFileError, OutputError, PhotosError
 from clownfish.evaluation.counts import Counts, estimate_counts
 from clownfish.evaluation.unknowns import REJECTED_SHARE
-from clownfish.files import format_table, write_file
+from clownfish.files import check_writable, format_table, write_file
 from clownfish.photos.scan import scan_photos
 from clownfish.prediction.batch import predict_photos
 from clownfish.prediction.classifier import Classifier, load_classifier
@@ -79,8 +79,10 @@ def count_photos(
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model)
     confusions, num_groups = _read_confusions(classifier)
-    if out is not None and out.exists():
-        raise OutputError(f"{out} exists already. Give another name with --out.")
+    if out is not None:
+        check_writable(out)
+        if out.exists():
+            raise OutputError(f"{out} exists already. Give another name with --out.")
     photos = scan_photos(Path(place), photos_folder=Path(photos_folder) if photos_folder else None)
     first = next(photos, None)
     if first is None:
