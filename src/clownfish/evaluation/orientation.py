@@ -25,6 +25,16 @@ _SIGNIFICANCE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Turned:
+    """Photos that were shown to the network upside down."""
+
+    rows: NDArray[np.int64]
+    """Which ones, shape (num_turned,)."""
+    features: NDArray[np.float32]
+    """Shape (num_turned, num_features)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Orientation:
     """Which classes are stored upside down, compared with the others."""
 

@@ -1,16 +1,19 @@
 """`clownfish train`: the whole story, from a folder of photos to a run folder."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.compute import Helpers
+from clownfish.compute import Helpers, limit_matrix_threads, run_in_background
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
+from clownfish.evaluation.orientation import Turned
 from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
@@ -27,6 +30,9 @@ from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import Trained, train_head
+
+if TYPE_CHECKING:
+    from clownfish.pipeline.run_files import TrainingOutcome
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -59,8 +65,8 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
     helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
     # while they start: what takes time to import
-    from clownfish.pipeline.photo_examination import examine_photos
-    from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
+    from clownfish.pipeline import photo_examination  # noqa: F401 - needed by `_learn`
+    from clownfish.pipeline.run_files import make_run_files
 
     with log.time_stage("features"):
         seen = read_photos(found, config, progress, helpers)
@@ -68,6 +74,40 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
     with log.time_stage("split"):
         material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
         split = _split(material.catalog, config)
+    # small matrices are most of what follows, and photos are turned upside down by the core that this leaves idle
+    with (
+        limit_matrix_threads(len(split.parts)),
+        run_in_background(partial(_turn_photos, material, helpers, config)) as load_turned,
+    ):
+        outcome = _learn(folder.name, material, split, config, load_turned, log, progress, helpers)
+    metrics, files_to_write = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
+    material.cache.close()
+    folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
+    return Run(path=folder, metrics=metrics)
+
+
+def _turn_photos(material: Material, helpers: Helpers, config: TrainConfig, check: Callable[[], None]) -> Turned | None:
+    if config.examination.fast:
+        return None
+    from clownfish.pipeline.photo_examination import turn_photos
+
+    return turn_photos(material, seed=config.training.seed, helpers=helpers, on_photo=check)
+
+
+def _learn(
+    name: str,
+    material: Material,
+    split: Split,
+    config: TrainConfig,
+    load_turned: Callable[[], Turned | None],
+    log: RunLog,
+    progress: Progress,
+    helpers: Helpers,
+) -> "TrainingOutcome":
+    """All that comes after the photos are seen: the model, how good it is, and what else can be found out."""
+    from clownfish.pipeline.photo_examination import examine_photos
+    from clownfish.pipeline.run_files import TrainingOutcome
+
     views = None
     if config.features.augment:
         with log.time_stage("views"):
@@ -83,26 +123,27 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         trained = replace(trained, head=answers.head)
     with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS) + 1) as advance:
         rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
+        evidence = _gather_evidence(material, rotation, split, validated, trained, answers, config)
+        of_training = examine(evidence, on_audit=advance)
         of_photos = examine_photos(
-            material, rotation, validated.folds, seed=config.training.seed, fast=config.examination.fast
+            material,
+            rotation,
+            validated.folds,
+            load_turned=load_turned,
+            seed=config.training.seed,
+            fast=config.examination.fast,
         )
         advance()
-        evidence = _gather_evidence(material, rotation, split, validated, trained, answers, config)
-        examination = of_photos.join(examine(evidence, on_audit=advance))
-    outcome = TrainingOutcome(
-        name=folder.name,
+    return TrainingOutcome(
+        name=name,
         config=config,
         material=material,
         split=split,
         trained=trained,
         cross_validation=validated,
         answers=answers,
-        examination=examination,
+        examination=of_photos.join(of_training),
     )
-    metrics, files_to_write = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
-    material.cache.close()
-    folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
-    return Run(path=folder, metrics=metrics)
 
 
 def _pose_answers(
