@@ -47,7 +47,7 @@ class PlantedSet:
         self.features = keep_rows(features, self.catalog.feature_rows)
         photos = [self.catalog.photos[position] for position in self.catalog.used]
         used = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
-        _, self.flipped = extract_features(used, backbone, preprocessing, cache, view="flipped")
+        _, self.flipped = extract_features(used, backbone, preprocessing, cache, view="upside_down")
         cache.close()
         self.groups = np.unique(self.catalog.groups, return_inverse=True)[1].astype(np.int64)
         self.inspections: dict[str, list[Inspection]] = {name: [] for name in PLANTS}

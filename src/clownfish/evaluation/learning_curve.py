@@ -353,7 +353,8 @@ def _try_together(
     """Answers to all photos by layers fitted on some of them; `trained` and the answers: (num_fits, num_photos)."""
     penalties = np.full(len(trained), PENALTY, np.float32)
     layers = fit_layers(scores, labels, trained.astype(np.float32), penalties, num_classes, tolerance=_TOLERANCE)
-    return layers.predict_log_probabilities(scores).argmax(axis=2)
+    answers: NDArray[np.int64] = layers.predict_log_probabilities(scores).argmax(axis=2)
+    return answers
 
 
 def _find_quantiles(
