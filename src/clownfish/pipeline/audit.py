@@ -73,7 +73,7 @@ def audit_photos(
         check_free(out)
     progress = progress or NoProgress()
     found = find_photos(config.photos)
-    with Helpers() as helpers:
+    with Helpers() as helpers, limit_matrix_threads(len(found.scan.photos)):
         return _audit(found, config, out, progress, helpers, fast=fast)
 
 
@@ -85,7 +85,7 @@ def _audit(
     try:
         material = group_photos(found, seen, config.photos)
         scan, catalog, seed = material.scan, material.catalog, config.training.seed
-        with progress.show_stage("Examining", None), limit_matrix_threads(len(catalog.used)):
+        with progress.show_stage("Examining", None):
             rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
             folds = make_folds(catalog.label_names, catalog.groups, seed=seed)
             load_turned = partial(turn_photos, material, seed=seed, helpers=helpers)

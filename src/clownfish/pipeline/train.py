@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
 from clownfish.pipeline.log import RunLog
-from clownfish.pipeline.material import Material, find_photos, group_photos, read_photos
+from clownfish.pipeline.material import Found, Material, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog
@@ -40,18 +41,29 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         BackboneError: the pre-trained weights are missing or changed.
         OutputError: the run folder exists or cannot be written.
     """
-    with Helpers() as helpers, Helpers() as drawers:
-        return _train(config, out, progress or NoProgress(), helpers, drawers)
-
-
-def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers, drawers: Helpers) -> Run:
     log = RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
         found = find_photos(config.photos)
         scan = found.scan
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
-    helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
+    with Helpers() as helpers, Helpers() as drawers, limit_matrix_threads(len(scan.photos)):
+        metrics, files = _train(config, found, folder.name, log, progress or NoProgress(), helpers, drawers)
+    folder = write_folder(folder, files) if out else write_numbered_folder(folder, files)
+    return Run(path=folder, metrics=metrics)
+
+
+def _train(
+    config: TrainConfig,
+    found: Found,
+    name: str,
+    log: RunLog,
+    progress: Progress,
+    helpers: Helpers,
+    drawers: Helpers,
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Metrics, and the content of the run folder's files by name."""
+    helpers.start(len(found.scan.photos), function=INSPECT_FUNCTION)
     # while they start: what takes time to import
     from clownfish.pipeline.learning import learn
     from clownfish.pipeline.run_files import make_run_files
@@ -62,16 +74,12 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
     with log.time_stage("split"):
         material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
         split = _split(material.catalog, config)
-    # small matrices are most of what follows, and photos are turned upside down by the core that this leaves idle
-    with (
-        limit_matrix_threads(len(split.parts)),
-        run_in_background(partial(_turn_photos, material, helpers, config)) as load_turned,
-    ):
-        outcome = learn(folder.name, material, split, config, load_turned, log, progress, helpers)
-    metrics, files_to_write = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
+    # by the core that is idle meanwhile
+    with run_in_background(partial(_turn_photos, material, helpers, config)) as load_turned:
+        outcome = learn(name, material, split, config, load_turned, log, progress, helpers)
+    metrics, files = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
     material.cache.close()
-    folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
-    return Run(path=folder, metrics=metrics)
+    return metrics, files
 
 
 def _turn_photos(material: Material, helpers: Helpers, config: TrainConfig, check: Callable[[], None]) -> Turned | None:
