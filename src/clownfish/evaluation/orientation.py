@@ -17,7 +17,7 @@ from clownfish.regression.rotation import rotate_features
 
 MIN_PHOTOS = 8
 """Of a class, each of another group, to judge it."""
-MAX_PHOTOS = 120
+MAX_PHOTOS = 100
 """Sampled in all, unless so many classes need more."""
 _PENALTY = 300.0
 _MAX_SHARE = 0.35
@@ -62,7 +62,7 @@ def sample_photos(
         seed: of the draw.
 
     Returns:
-        Ascending rows, about 120; with many classes 240, of the largest classes.
+        Ascending rows, about 100; with many classes 200, of the largest classes.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     wanted = max(MAX_PHOTOS // num_classes, MIN_PHOTOS)
