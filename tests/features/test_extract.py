@@ -1,5 +1,6 @@
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,7 @@ def test_what_the_network_was_shown_can_be_turned_without_reading_again(
     assert decoded == ["html"]  # which is no photo, and so is in no cache
     assert len(calls) == len(usable)
     assert np.array_equal(turned, again)
-    with FeatureCache(tmp_path / "other") as empty:
+    with closing(FeatureCache(tmp_path / "other")) as empty:
         afresh = extract_features(photos, backbone, PREPROCESSING, empty, view="upside_down")[1]
     assert np.array_equal(turned, afresh)
 
