@@ -101,7 +101,7 @@ def test_sample_is_even_and_takes_one_photo_of_a_group() -> None:
     labels = np.repeat([0, 1], [500, 12])
     groups = np.arange(512) // 2
     rows = sample_photos(labels, groups, 2, 1)
-    assert np.bincount(labels[rows]).tolist() == [100, 6]
+    assert np.bincount(labels[rows]).tolist() == [50, 6]
     assert len(np.unique(groups[rows])) == len(rows)
 
 
