@@ -250,10 +250,9 @@ def count(model: str, photos: str, out: str | None, photos_folder: str | None, a
     )
     if as_json:
         rows = [dict(zip(COLUMNS, row, strict=True)) for row in table.list_rows()]
+        of_classes = dict(zip(("low", "value", "high"), table.counts.unlike, strict=True))
         facts = {"photos": table.num_photos, "unusable": table.num_unusable, "unlike": table.num_unlike}
-        facts["unlike_of_classes"] = dict(zip(("low", "value", "high"), table.counts.unlike, strict=True))
-        facts["counts"] = rows
-        _print(json.dumps(facts, ensure_ascii=False))
+        _print(json.dumps({**facts, "unlike_of_classes": of_classes, "counts": rows}, ensure_ascii=False))
     elif not quiet:
         _print_lines(describe_counts(table))
         if out is not None:

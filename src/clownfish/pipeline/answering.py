@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clownfish.answers.novelty import NoveltyRule, compute_scores
 from clownfish.answers.rules import AnswerRules, Status
-from clownfish.evaluation.abstention import describe_answers, describe_share, list_curve, make_risk_curve
+from clownfish.evaluation.abstention import NOTHING, describe_answers, describe_share, list_curve, make_risk_curve
 from clownfish.evaluation.calibration import Calibration, apply_temperature, calibrate, describe_calibration
 from clownfish.evaluation.embedding import FittedEmbedding, fit_embedding
 from clownfish.evaluation.grouping import count_groups
@@ -116,16 +116,17 @@ def fit_answers(problem: AnswersProblem) -> Answers:
     embeddings = fitted.embedding.apply(problem.features)
     statuses = rules.decide(probabilities, embeddings)
     rejected = np.array([status == "unlike anything seen" for status in statuses])
+    can_tell = bool(np.isfinite(novelty.threshold))
     metrics = {
         "calibration": _describe_calibration(problem, calibration),
         "answering": _describe_answering(problem, rules, calibration.probabilities, probabilities),
         "prediction_sets": _describe_sets(problem, rules, sets, calibration.probabilities, probabilities),
         "unknowns": {
             "promised_rejected": REJECTED_SHARE,
-            "can_tell": bool(np.isfinite(novelty.threshold)),
+            "can_tell": can_tell,
             "num_groups": count_groups(problem.groups[chosen]),
             "near_weight": novelty.near_weight,
-            "test_rejected": describe_share(rejected[~chosen], problem.groups[~chosen]),
+            "test_rejected": describe_share(rejected[~chosen], problem.groups[~chosen]) if can_tell else NOTHING,
             "folder": of_folder,
         },
     }
@@ -168,7 +169,8 @@ def _fit_novelty(
     found = {
         "num_photos": len(caught),
         "num_groups": count_groups(problem.unknown_groups),
-        "caught": describe_share(caught, problem.unknown_groups),
+        # a rule that never rejects catches none, which says nothing about the photos
+        "caught": describe_share(caught, problem.unknown_groups) if np.isfinite(rule.threshold) else NOTHING,
     }
     return rule, found
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from clownfish.displays import CLASS_HEADER, draw_accuracy, make_class_rows, make_table, write_accuracy
 from clownfish.errors import PhotosError
-from clownfish.evaluation.abstention import describe_answers, describe_share
+from clownfish.evaluation.abstention import NOTHING, describe_answers, describe_share
 from clownfish.evaluation.metrics import count_confusions, describe_classes, evaluate_part
 from clownfish.files import check_free, encode_text, format_table, name_columns, write_folder
 from clownfish.photos.groups import Grouping
@@ -106,7 +106,7 @@ def evaluate_classifier(
     seen = [answer for answer in everything if answer.probabilities is not None]
     grouping = group_answers(seen, user_groups)
     metrics = _make_metrics(classifier, usable, len(answers) - len(usable), grouping.groups[: len(usable)])
-    metrics["unknowns"] = _describe_unknowns(seen, grouping.groups, len(usable))
+    metrics["unknowns"] = _describe_unknowns(classifier, seen, grouping.groups, len(usable))
     messages = describe_known(classifier, usable, grouping.groups[: len(usable)])
     messages += describe_groups(len(usable), metrics["evaluated"]["num_groups"], grouping)
     messages += [*_list_conflicts(seen, grouping), *_list_messages(answers, unknown)]
@@ -148,15 +148,24 @@ def _make_metrics(
     }
 
 
-def _describe_unknowns(seen: Sequence[Answer], groups: Sequence[str], num_known: int) -> dict[str, Any]:
+def _describe_unknowns(
+    classifier: Classifier, seen: Sequence[Answer], groups: Sequence[str], num_known: int
+) -> dict[str, Any]:
     """How many photos are called unlike anything seen: of the classes, which come first, and of other labels."""
+    novelty = None if classifier.rules is None else classifier.rules.novelty
+    can_tell = novelty is not None and bool(np.isfinite(novelty.threshold))
     flagged = np.array([answer.status == "unlike anything seen" for answer in seen], np.bool_)
     names = np.array(groups)
 
     def describe(rows: slice) -> dict[str, Any]:
-        return {"num_photos": len(flagged[rows]), "unlike": describe_share(flagged[rows], names[rows])}
+        unlike = describe_share(flagged[rows], names[rows]) if can_tell else NOTHING
+        return {"num_photos": len(flagged[rows]), "unlike": unlike}
 
-    return {"of_known_labels": describe(slice(num_known)), "of_other_labels": describe(slice(num_known, None))}
+    return {
+        "can_tell": can_tell,
+        "of_known_labels": describe(slice(num_known)),
+        "of_other_labels": describe(slice(num_known, None)),
+    }
 
 
 def _format_predictions(classifier: Classifier, answers: Sequence[Answer], groups: Sequence[str]) -> bytes:
