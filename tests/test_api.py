@@ -60,6 +60,19 @@ def test_model_that_is_absent_is_an_error(tmp_path: Path) -> None:
             call(tmp_path / "none.onnx", tmp_path)  # type: ignore[operator]
 
 
+def test_nothing_is_told_about_the_computer(digits_run: Run, digits: Path, tmp_path: Path) -> None:
+    """ONNX Runtime writes an identifier into the home folder when imported, unless it is told not to."""
+    photo = next(digits.rglob("*.png"))
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    code = f"import clownfish; print(clownfish.load({str(digits_run.path)!r}).predict({str(photo)!r}).label)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == []
+
+
 def test_plain_script_needs_no_main_guard(insects: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

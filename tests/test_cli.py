@@ -36,7 +36,7 @@ OPTIONS = {
         *("--json", "--quiet"),
     },
     "predict": {"--out", "--format", "--study", "--overwrite", "--max-error", "--photos", "--json", "--quiet"},
-    "evaluate": {"--out", "--photos", "--json", "--quiet"},
+    "evaluate": {"--out", "--photos", "--group-by", "--group-regex", "--json", "--quiet"},
     "audit": {
         *("--out", "--photos", "--group-by", "--group-regex", "--corrections", "--min-photos", "--backbone"),
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
@@ -250,6 +250,7 @@ def test_cache_that_cannot_be_used_is_said(cli: Cli, monkeypatch: pytest.MonkeyP
     result = cli("cache")
     assert result.code == 0
     assert "cannot be used" in result.out.splitlines()[-1]
+    assert "cannot be used" in cli("cache", "--json").read_json()["warning"]
 
 
 def test_impossible_limit_on_the_cache_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,8 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
     [
         (b"epochs = ", "is not valid TOML: "),
         (b"\xff\xff", "is not valid TOML: "),
+        (b"[training]\nepochs = " + b"9" * 5_000, "is not valid TOML: "),
+        (b"[training]\nepochs = " + b"[" * 100_000, "is not valid TOML: "),
         (
             b"[trainig]\nepochs = 3",
             "has an unknown table [trainig]. Known: photos, split, features, training, examination, answering.",

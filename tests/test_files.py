@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from clownfish.errors import OutputError
 from clownfish.files import (
     check_free,
+    check_writable,
     encode_text,
     find_free_folder,
     format_cell,
@@ -20,6 +21,7 @@ from clownfish.files import (
     write_file,
     write_folder,
     write_numbered_folder,
+    write_page,
 )
 
 
@@ -35,6 +37,36 @@ def test_file_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> N
     with pytest.raises(OutputError, match=r"Cannot write .*taken: .+\. Choose another place\."):
         write_file(tmp_path / "taken", b"data")
     assert os.listdir(tmp_path) == ["taken"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize(
+    "use", [lambda path: write_file(path, b"data"), lambda path: write_page(path, b"data"), check_writable]
+)
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, use: Callable[[Path], None]) -> None:
+    """As root, a device such as /dev/null would be gone for everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(
+        OutputError, match=r"Cannot write .*pipe: it is not a file that can be replaced\. Choose another"
+    ):
+        use(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_page_replaces_pages_only(tmp_path: Path) -> None:
+    head = b"<!DOCTYPE html>" + b" " * 200
+    write_page(tmp_path / "page.html", head + b"one")
+    write_page(tmp_path / "page.html", head + b"two")
+    assert (tmp_path / "page.html").read_bytes() == head + b"two"
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    with pytest.raises(
+        OutputError, match=r"photo\.jpg exists already, and is no page of clownfish\. Choose another place"
+    ):
+        write_page(tmp_path / "photo.jpg", head)
+    assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
+    with pytest.raises(OutputError, match=r"Cannot write .*: File name too long\. Choose another place\."):
+        write_page(tmp_path / ("x" * 300), head)
 
 
 def test_folder_is_written_whole(tmp_path: Path) -> None:
@@ -112,6 +144,13 @@ def test_place_that_cannot_be_used_is_refused_early(tmp_path: Path, make: Callab
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=message):
         check_free(make(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["file/table.csv", "x" * 300], ids=["below a file", "too long"])
+def test_file_that_cannot_be_written_is_refused_early(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"Cannot write .*: .+\. Choose another place with --out\."):
+        check_writable(tmp_path / name)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

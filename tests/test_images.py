@@ -748,9 +748,9 @@ def test_flipped_view_is_the_photo_upside_down_and_has_its_own_key() -> None:
     data = encode(draw_pattern(40, 40))
     preprocessing = Preprocessing(size=40)
     whole = decode_photo(data, preprocessing).pixels
-    flipped = decode_photo(data, preprocessing, view="flipped").pixels
+    flipped = decode_photo(data, preprocessing, view="upside_down").pixels
     assert np.array_equal(flipped, whole[::-1])
-    assert preprocessing.make_key("flipped") != preprocessing.make_key()
+    assert preprocessing.make_key("upside_down") != preprocessing.make_key()
 
 
 # ---- as phones make them smaller

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from clownfish.backbones import load_backbone
+from clownfish.evaluation.orientation import Turned
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, keep_rows
 from clownfish.images import Preprocessing
@@ -24,7 +25,7 @@ from clownfish.photo_facts import measure_looks
 from clownfish.photos.catalog import PhotosOptions, build_catalog
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.photo_examination import PENALTY
-from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts
+from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts, choose_turned
 from clownfish.records import Catalog, Inspection, PhotoFile
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import rotate_features
@@ -44,9 +45,10 @@ class PlantedSet:
         inspections, features = extract_features(files, backbone, preprocessing, cache)
         self.catalog = build_catalog(files, inspections, PhotosOptions(place=str(place)))
         self.features = keep_rows(features, self.catalog.feature_rows)
+        self.parts = backbone.parts
         photos = [self.catalog.photos[position] for position in self.catalog.used]
         used = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
-        _, self.flipped = extract_features(used, backbone, preprocessing, cache, view="flipped")
+        _, self.flipped = extract_features(used, backbone, preprocessing, cache, view="upside_down")
         cache.close()
         self.groups = np.unique(self.catalog.groups, return_inverse=True)[1].astype(np.int64)
         self.inspections: dict[str, list[Inspection]] = {name: [] for name in PLANTS}
@@ -109,6 +111,8 @@ def judge(photos: PlantedSet, rows: NDArray[np.int64], chosen: int, name: str) -
         used=np.arange(len(rows)),
         feature_rows=np.arange(len(rows)),
         labels=labels.astype(np.int64),
+        unknown=np.empty(0, np.int64),
+        unknown_rows=np.empty(0, np.int64),
         num_label_conflicts=0,
         notes=(),
         inspections=tuple(inspections),
@@ -118,17 +122,18 @@ def judge(photos: PlantedSet, rows: NDArray[np.int64], chosen: int, name: str) -
     scores = rotate_features(features, max_axes=300).scores
     logs = predict_out_of_fold(scores, part.labels, folds, np.array([PENALTY], np.float32), len(numbers))[0]
     right = logs.argmax(axis=1) == part.labels
+    turned = choose_turned(part.labels, groups, len(numbers), 1)
     content, messages = audit_shortcuts(
         ShortcutMaterial(
             catalog=part,
             features=features,
+            parts=photos.parts,
             groups=groups,
             folds=folds,
             real_accuracy=float(np.mean([right[part.labels == number].mean() for number in range(len(numbers))])),
             load_pictures=lambda: pictures,
-            load_flipped=lambda sampled: (sampled, flipped[sampled]),
+            load_turned=lambda: Turned(rows=turned, features=flipped[turned]),
             seed=1,
-            fast=False,
         )
     )
     del messages

@@ -11,6 +11,7 @@ The names below are all there is to the public interface. They are imported when
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from clownfish.prediction.classifier import Classifier as Classifier
     from clownfish.prediction.classifier import Prediction as Prediction
     from clownfish.prediction.classifier import load_classifier as load
+
+# ONNX Runtime 1.32 has telemetry on Linux too: when imported, it writes an identifier of the computer and a queue of
+# events for Microsoft into ~/.cache. Nothing here leaves the computer, so this has to be set before that import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "BackboneError": "clownfish.errors",

@@ -133,7 +133,7 @@ def read_config(path: Path) -> TrainConfig:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"The config file {path} cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib lets through those of huge numbers and deep nesting
         raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from error
     options: dict[str, Any] = {}
     known = [section.name for section in fields(TrainConfig)]

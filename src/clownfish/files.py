@@ -17,6 +17,8 @@ from clownfish.errors import OutputError
 
 _PARTIAL_PREFIX = ".partial-"
 _STALE_SECONDS = 3600.0
+_NUM_COMPARED = 200
+"""Bytes at the start of a page that tell it from anything else."""
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -27,9 +29,10 @@ def write_file(path: Path, data: bytes) -> None:
         data: the whole content.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the place cannot be written, or holds what is no file.
     """
     try:
+        _check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL_PREFIX)
         try:
@@ -44,6 +47,29 @@ def write_file(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
+
+
+def write_page(path: Path, data: bytes) -> None:
+    """Like `write_file`, but replace nothing except an earlier page of the same kind.
+
+    Args:
+        path: where.
+        data: the whole page.
+
+    Raises:
+        OutputError: the place cannot be written, or holds something else, such as a photo.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                is_page = file.read(_NUM_COMPARED) == data[:_NUM_COMPARED]
+            if not is_page:
+                raise OutputError(
+                    f"{path} exists already, and is no page of clownfish. Choose another place with --out."
+                )
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
+    write_file(path, data)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
@@ -135,6 +161,24 @@ def check_free(path: Path) -> None:
     try:
         if path.exists():
             raise OutputError(f"{path} exists already. Choose another place with --out, or remove it.")
+        check_writable(path)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Choose another place with --out."
+        ) from error
+
+
+def check_writable(path: Path) -> None:
+    """Find out before hours of work, not after, whether a file can be written.
+
+    Args:
+        path: the file that will be written or replaced; its parent is made now.
+
+    Raises:
+        OutputError: its parent cannot be written to, or the place holds what is no file.
+    """
+    try:
+        _check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -242,6 +286,12 @@ def format_cell(cell: object) -> str:
 def encode_text(text: str) -> bytes:
     """Encode as UTF-8; bytes of file names that are no valid text (Linux) are written as escapes."""
     return text.encode("utf-8", errors="backslashreplace")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Renaming onto a device or a pipe would remove it."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"Cannot write {path}: it is not a file that can be replaced. Choose another place.")
 
 
 def _remove_stale(parent: Path) -> None:

@@ -21,7 +21,7 @@ from clownfish.photo_facts import HEIF_EXIF, FileFacts, Looks, measure_looks, re
 
 Resize = Literal["stretch", "crop", "pad"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
-View = Literal["whole", "mirrored", "crop", "mirrored_crop", "flipped"]
+View = Literal["whole", "mirrored", "crop", "mirrored_crop", "upside_down"]
 """What is shown of a photo: all of it, its mirror image, or a part (for augmentation), or all of it upside down (to see
 whether a classifier goes by that)."""
 AUGMENTED_VIEWS: tuple[View, ...] = ("mirrored", "crop", "mirrored_crop")
@@ -237,8 +237,8 @@ def prepare_pixels(
         image = image.crop(_choose_crop(image.size, int(seed[:8], 16) + (view == "mirrored_crop")))
     if view in ("mirrored", "mirrored_crop"):
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if view == "flipped":
-        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    if view == "upside_down":
+        return np.ascontiguousarray(prepare_pixels(image, preprocessing)[::-1])
     size = preprocessing.size
     if preprocessing.resize == "stretch":
         return np.asarray(_resize(image, (size, size)))

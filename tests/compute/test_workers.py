@@ -6,7 +6,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,15 @@ import numpy as np
 import psutil
 import pytest
 
-from clownfish.compute import Helpers, WorkerFailure, count_cores, limit_matrix_threads, run_in_threads, run_in_workers
+from clownfish.compute import (
+    Helpers,
+    WorkerFailure,
+    count_cores,
+    limit_matrix_threads,
+    run_in_background,
+    run_in_threads,
+    run_in_workers,
+)
 from clownfish.errors import WorkerError
 
 HERE = Path(__file__).parent
@@ -469,6 +477,43 @@ def test_threads_give_results_in_order() -> None:
 def test_error_in_a_thread_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         list(run_in_threads(lambda value: 1 / value, [1, 0, 2]))
+
+
+def test_background_gives_its_result_when_asked() -> None:
+    with run_in_background(lambda check: check() or 42) as wait:
+        assert wait() == 42
+
+
+def test_error_in_the_background_reaches_who_asks() -> None:
+    with run_in_background(lambda check: 1 / 0) as wait, pytest.raises(ZeroDivisionError):
+        wait()
+
+
+def test_background_ends_when_nobody_waits_any_more() -> None:
+    steps: list[int] = []
+
+    def count(check: Callable[[], None]) -> None:
+        for step in range(10_000):
+            check()
+            steps.append(step)
+            time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt), run_in_background(count):
+        raise KeyboardInterrupt
+    assert len(steps) < 10_000
+
+
+def test_large_matrices_keep_their_threads() -> None:
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+
+    def count() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = count()
+    with limit_matrix_threads(num_rows=1_000_000):
+        assert count() == before
 
 
 def test_matrix_products_are_limited_to_one_thread() -> None:

@@ -117,3 +117,21 @@ def test_spread_widens_the_interval() -> None:
     narrow, wide = (estimate_share(right, np.arange(100), spread=spread) for spread in (1.0, 1.25))
     assert wide.value == narrow.value
     assert wide.low < narrow.low and wide.high > narrow.high
+
+
+@pytest.mark.parametrize("deviation", [1.0, 2.0])
+def test_balanced_interval_covers_the_truth_where_a_group_holds_all_classes(deviation) -> None:
+    """Sites that are easy or hard for every class, as `--group-by site` makes them."""
+    random = np.random.default_rng(5)
+    num_sites, num_classes, num_each = 30, 8, 3
+    shape = (num_sites, num_classes, num_each)
+    labels = np.broadcast_to(np.arange(num_classes)[:, None], shape).ravel()
+    groups = np.broadcast_to(np.arange(num_sites)[:, None, None], shape).ravel()
+    truth = (1 / (1 + np.exp(-1 - random.normal(0, deviation, 200_000)))).mean()
+    covered = 0
+    for _ in range(300):
+        chances = 1 / (1 + np.exp(-1 - random.normal(0, deviation, num_sites)))
+        right = (random.random(shape) < chances[:, None, None]).ravel()
+        estimate = estimate_balanced(right, labels, groups)
+        covered += estimate.low <= truth <= estimate.high
+    assert covered >= 0.92 * 300

@@ -117,3 +117,12 @@ def test_same_seed_gives_the_same_curve():
     first, second = make_trials(), make_trials()
     np.testing.assert_array_equal(first.right, second.right)
     assert make_curve(first, seed=2).forecast(200) == make_curve(second, seed=2).forecast(200)
+
+
+def test_repeats_fitted_together_answer_as_one_by_one(monkeypatch):
+    together = make_trials()
+    monkeypatch.setattr(learning_curve, "_MAX_TOGETHER", 0)
+    alone = make_trials()
+    assert np.array_equal(together.tested, alone.tested)
+    assert np.array_equal(together.sizes, alone.sizes)
+    assert together.right.sum() == pytest.approx(alone.right.sum(), rel=0.01)

@@ -115,3 +115,21 @@ def test_interval_holds_the_difference_as_often_as_it_says() -> None:
         found = estimate_difference(before, after, groups)
         held += found.low <= true <= found.high
     assert held / 300 >= 0.93
+
+
+def test_interval_covers_where_each_model_is_the_better_one_in_some_groups() -> None:
+    """Both models find the same photos easy, but what one of them gains in a group the other loses."""
+    random = np.random.default_rng(4)
+    groups = np.repeat(np.arange(60), 5)
+
+    def find_chance(odds):
+        return 1 / (1 + np.exp(-odds))
+
+    effects = random.standard_normal(400_000)
+    truth = (find_chance(1.5 + effects) - find_chance(1 - effects)).mean()
+    covered = 0
+    for _ in range(300):
+        own, ease = random.standard_normal(60)[groups], random.random(300)
+        estimate = estimate_difference(ease < find_chance(1 - own), ease < find_chance(1.5 + own), groups)
+        covered += estimate.low <= truth <= estimate.high
+    assert covered >= 0.93 * 300

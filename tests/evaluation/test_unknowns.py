@@ -39,12 +39,18 @@ def test_covariance_is_that_of_sklearn() -> None:
     assert np.linalg.eigvalsh(shrink_covariance(np.zeros((4, 3)))).min() > 0
 
 
-def test_axes_are_the_principal_ones() -> None:
-    own = (np.random.default_rng(0).normal(0, 1, (60, 40)) * 0.9 ** np.arange(40)).astype(np.float32)
+@pytest.mark.parametrize("num_photos", [60, 35])  # more and fewer than numbers
+def test_axes_are_the_principal_ones(num_photos: int) -> None:
+    own = (np.random.default_rng(0).normal(0, 1, (num_photos, 40)) * 0.9 ** np.arange(40)).astype(np.float32)
     own -= own.mean(axis=0)
     found = find_axes(own, 5)
     expected = np.linalg.svd(own, full_matrices=False)[2][:5]
     np.testing.assert_allclose(np.abs(found.T @ expected.T), np.eye(5), atol=0.1)
+    np.testing.assert_allclose(found.T @ found, np.eye(5), atol=1e-5)
+
+
+def test_axes_of_photos_that_are_all_the_same_are_still_orthonormal() -> None:
+    found = find_axes(np.tile(np.arange(40, dtype=np.float32), (20, 1)), 5)
     np.testing.assert_allclose(found.T @ found, np.eye(5), atol=1e-5)
 
 

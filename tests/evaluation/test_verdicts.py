@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from clownfish.evaluation import penalty_path
 from clownfish.evaluation.penalty_path import compare_losses, follow_path, measure_optimism
 from clownfish.evaluation.permutation import permute_labels
 from clownfish.evaluation.verdicts import judge_fit, judge_gap, judge_learning, judge_selection
@@ -55,10 +56,34 @@ def test_model_that_was_stopped_early_underfits():
     assert "until nothing changes any more" in underfitting.sentence
 
 
+def test_class_of_one_group_is_no_sign_of_underfitting():
+    """No model that was asked about it had seen it, so none can be right, whatever the penalty."""
+    scores, labels, groups = make_photos(num_groups=60, signal=3.0)
+    groups = np.where(labels == 0, 0, groups)
+    folds = np.where(labels == 0, 0, make_folds(groups))
+    path = follow_path(scores, labels, groups, folds, 100.0, 3, seed=1)
+    assert set(labels[path.rows]) == {1, 2}
+    assert path.complete
+    assert path.losses[path.own].mean() < 0.3
+    alone = follow_path(scores, labels, labels, labels, 100.0, 3, seed=1)
+    assert len(set(labels[alone.rows])) == 1  # too few groups for any verdict
+
+
+def test_large_sets_are_judged_by_some_photos_of_every_group(monkeypatch):
+    scores, labels, groups = make_photos(num_groups=20, group_size=40)
+    monkeypatch.setattr(penalty_path, "_MAX_WORK", 20 * 3 * 5 * 3 * 100)  # axes, classes, folds, penalties, photos
+    path = penalty_path.follow_path(scores, labels, groups, make_folds(groups), 10.0, 3, seed=1)
+    assert len(path.rows) == 100
+    assert len(np.unique(groups[path.rows])) == 20
+    assert not path.complete
+
+
 def test_few_groups_give_no_verdict():
     verdicts = judge(make_photos(num_groups=9, group_size=6), 10.0)
     assert [verdict.holds for verdict in verdicts] == [None, None, None, None]
     assert "too few groups" in verdicts[1].sentence
+    assert verdicts[0].low is None  # a bootstrap of a few groups would look sure
+    assert "between" not in verdicts[0].sentence
 
 
 @pytest.mark.parametrize(("signal", "holds", "text"), [(1.0, True, "none of 200 tries"), (0.0, False, "no evidence")])

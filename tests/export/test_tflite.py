@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from clownfish.backbones import load_backbone
-from clownfish.errors import ModelFileError
+from clownfish.errors import ExportError, ModelFileError
 from clownfish.export.calibration import measure_ranges
+from clownfish.export.labels import format_labels
 from clownfish.export.model_file import ModelDescription, build_model
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import find_integer_outputs, list_rounded_tensors
@@ -130,6 +131,14 @@ def test_only_what_is_small_is_rounded_and_the_head_is_not(lite0: bytes) -> None
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_file_is_the_same_each_time(lite0: bytes, precision: Precision) -> None:
     assert hashlib.sha256(export(lite0, precision)).digest() == hashlib.sha256(export(lite0, precision)).digest()
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "two\u2028lines", "carriage\r"])
+def test_label_that_is_not_one_line_is_refused(label: str) -> None:
+    with pytest.raises(
+        ExportError, match=r"is not one line, and phones read one label a line\. Give that class another"
+    ):
+        format_labels(["ant", label])
 
 
 def test_labels_and_facts_can_be_unzipped(lite0: bytes) -> None:

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from clownfish.backbones import load_backbone
 from clownfish.compute import WorkerFailure
 from clownfish.features import extract
 from clownfish.features.cache import FeatureCache
-from clownfish.features.extract import extract_features, extract_views, keep_rows, make_session
+from clownfish.features.extract import extract_features, extract_upside_down, extract_views, keep_rows, make_session
 from clownfish.features.inspection import inspect_photo
 from clownfish.features.previews import load_previews
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
@@ -209,6 +210,25 @@ def test_views_stand_beside_the_whole_photo(
     decoded.clear()
     assert np.array_equal(extract_views(good, features, backbone, PREPROCESSING, cache), views)
     assert decoded == []
+
+
+def test_what_the_network_was_shown_can_be_turned_without_reading_again(
+    backbone: Backbone, cache: FeatureCache, photos: list[PhotoFile], decoded: list[str], tmp_path: Path
+) -> None:
+    kept: dict[str, np.ndarray] = {}
+    inspections, _ = extract_features(photos, backbone, PREPROCESSING, cache, keep=kept)
+    usable = [inspection for inspection in inspections if inspection.usable]
+    assert set(kept) == {inspection.content_hash for inspection in usable}
+    decoded.clear()
+    calls: list[None] = []
+    turned = extract_upside_down(usable, kept, backbone, PREPROCESSING, cache, on_photo=lambda: calls.append(None))
+    again = extract_features(photos, backbone, PREPROCESSING, cache, view="upside_down")[1]
+    assert decoded == ["html"]  # which is no photo, and so is in no cache
+    assert len(calls) == len(usable)
+    assert np.array_equal(turned, again)
+    with closing(FeatureCache(tmp_path / "other")) as empty:
+        afresh = extract_features(photos, backbone, PREPROCESSING, empty, view="upside_down")[1]
+    assert np.array_equal(turned, afresh)
 
 
 def test_view_that_fails_is_replaced_by_the_photo(

@@ -1,9 +1,11 @@
 """`clownfish compare`: runs side by side, and which differences are real."""
 
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,16 @@ def test_equal_runs_do_not_differ(cli: Cli, twins: tuple[Path, Path], tmp_path: 
     assert "name the same photos right" in page
     assert "All options are the same." in page
     assert "<script" not in page
+
+
+def test_comparison_replaces_nothing_but_a_page(cli: Cli, twins: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    result = cli("compare", *twins, "--out", tmp_path / "photo.jpg")
+    assert (result.code, result.out) == (2, "")
+    assert "photo.jpg exists already, and is no page of clownfish. Choose another place with --out." in result.err
+    assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
+    for _ in range(2):
+        assert cli("compare", *twins, "--out", tmp_path / "page.html").code == 0
 
 
 def test_real_difference_is_told_with_its_interval(cli: Cli, twins: tuple[Path, Path]) -> None:
@@ -137,3 +149,52 @@ def test_table_that_lacks_columns_is_told(twins: tuple[Path, Path]) -> None:
     (twins[1] / "cross_validated.csv").write_text("file,label\na,b\n", encoding="utf-8")
     with pytest.raises(RunFolderError, match=r"cross_validated\.csv cannot be read: it needs rows with the columns"):
         clownfish.compare(*twins)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda metrics: metrics.clear(), "KeyError: 'cross_validated'"),
+        (lambda metrics: metrics.pop("seconds"), "KeyError: 'seconds'"),
+        (lambda metrics: metrics.update(cross_validated=[]), "TypeError: "),
+        (lambda metrics: metrics["cross_validated"].update(per_class="x"), "TypeError: "),
+        (lambda metrics: metrics["cross_validated"]["accuracy"].update(value="x"), "ValueError: "),
+    ],
+)
+def test_metrics_that_lack_something_are_told(
+    twins: tuple[Path, Path], change: Callable[[dict[str, Any]], object], found: str
+) -> None:
+    path = twins[1] / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    change(metrics)
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    with pytest.raises(
+        RunFolderError, match=r"metrics\.json cannot be read: it does not hold what clownfish train"
+    ) as told:
+        clownfish.compare(*twins)
+    assert found in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        (lambda text: text[: text.rindex("\n", 0, -1) + 1], r"it is not whole; metrics\.json tells of 60 photos"),
+        (lambda text: text[: text.rindex(",", 0, -1) - 3], "it is not whole"),
+        (lambda text: text + "\0\n", "line contains NUL|it is not whole"),
+    ],
+    ids=["rows", "cells", "NUL"],
+)
+def test_table_that_is_not_whole_is_told(twins: tuple[Path, Path], cut: Callable[[str], str], reason: str) -> None:
+    path = twins[1] / "cross_validated.csv"
+    path.write_text(cut(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(RunFolderError, match=rf"cross_validated\.csv cannot be read: ({reason}).*Train again: "):
+        clownfish.compare(*twins)
+
+
+def test_photos_with_other_labels_are_not_called_other_photos(twins: tuple[Path, Path]) -> None:
+    def relabel(rows: Rows) -> None:
+        for row in rows:
+            row["label"] = "heron"
+
+    change_answers(twins[1], relabel)
+    assert "share no photo with the same label, so nothing can be said" in clownfish.compare(*twins).pairs[0].sentence

@@ -55,13 +55,37 @@ def test_certificate_says_what_was_compared(cli: Cli, digits_run: Run, tmp_path:
     )
 
 
+@pytest.mark.parametrize("out", ["taken/labels.txt", "x" * 300], ids=["below a file", "too long"])
+def test_place_that_cannot_be_written_is_told_before_the_work(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").touch()
+    with pytest.raises(OutputError, match=r"^Cannot write .+: .+ Choose another place with --out\.$"):
+        export_classifier(digits_run.path, "onnx", photos="no photos are looked for", out=out)
+
+
+def test_certificate_does_not_stay_without_its_file(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_small_files(path: Path, data: bytes) -> None:
+        if len(data) > 1_000_000:
+            raise OutputError(f"Cannot write {path}: No space left on device. Choose another place.")
+        path.write_bytes(data)
+
+    monkeypatch.setattr(export_module, "write_file", write_small_files)
+    with pytest.raises(OutputError, match="No space left on device"):
+        export_classifier(digits_run.path, "onnx", precision="float16", out=tmp_path / "half.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs_runtime
 def test_int8_is_calibrated_on_training_photos_that_are_given(digits_run: Run, digits: Path, tmp_path: Path) -> None:
     model = shutil.copy(digits_run.path / "model.onnx", tmp_path / "alone.onnx")
-    with pytest.raises(
-        PhotosError, match=r"alone\.onnx was trained on are needed, and none is where it was\. Give them"
-    ):
-        export_classifier(model, "tflite", precision="int8")
+    for kind, other in (("tflite", "dynamic"), ("onnx", "float16")):
+        needed = rf"alone\.onnx was trained on are needed, and none is where it was\. Give them .* --quantize {other},"
+        with pytest.raises(PhotosError, match=needed):
+            export_classifier(model, kind, precision="int8")
     exported = export_classifier(model, "tflite", precision="int8", photos=digits, force=True)
     assert exported.path == tmp_path / "alone-int8.tflite"
     assert exported.facts["photos"] == "photos that were given, without those of the training"

@@ -27,7 +27,7 @@ from clownfish.prediction.field_files import write_document
 from clownfish.prediction.json_file import write_json
 from clownfish.prediction.study import read_study
 from clownfish.prediction.timelapse import write_timelapse
-from clownfish.records import PhotoFile
+from clownfish.records import Inspection, PhotoFile
 from pictures import draw_photo
 from runs import Cli, read_table, write_table
 
@@ -111,8 +111,9 @@ def make_answers(classifier: Classifier, folder: Path) -> list[Any]:
                     content_hash="",
                     answered=answered if status else None,
                     note="" if status else "the file is empty (0 bytes)",
-                    taken="2026-03-05T06:30:00.250" if status else "",
-                    format="JPEG",
+                    inspection=Inspection(content_hash="", taken="2026-03-05T06:30:00.250", format="JPEG")
+                    if status
+                    else None,
                 )
             )
         )

@@ -1,3 +1,4 @@
+import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_history_tells_every_epoch_of_the_choice() -> None:
     assert row.validation_loss == pytest.approx(-np.log(probabilities[np.arange(len(truth)), truth]).mean(), rel=1e-3)
     assert row.validation_accuracy == pytest.approx(np.mean(probabilities.argmax(axis=1) == truth))
     assert all(row.seconds >= 0 for row in found.history)
+
+
+def test_training_photos_need_not_be_measured() -> None:
+    training, validation = make_problem(seed=0)
+    found = train_head(training, validation, make_options(epochs=6))
+    unmeasured = train_head(training, validation, make_options(epochs=6), measures_training=False)
+    assert np.array_equal(found.head.weights, unmeasured.head.weights)
+    assert all(math.isnan(row.train_loss) and math.isnan(row.train_accuracy) for row in unmeasured.history)
+    assert [row.validation_loss for row in unmeasured.history] == [row.validation_loss for row in found.history]
 
 
 def test_without_validation_the_last_epoch_is_kept() -> None:

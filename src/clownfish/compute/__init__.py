@@ -32,6 +32,7 @@ __all__ = [
     "WorkerFailure",
     "count_cores",
     "limit_matrix_threads",
+    "run_in_background",
     "run_in_threads",
     "run_in_workers",
 ]
@@ -41,6 +42,7 @@ TIMEOUT_SECONDS = 20.0
 MEMORY_BYTES = 2 << 30
 """How much memory one item may take in its worker (Linux)."""
 
+_MANY_ROWS = 2000
 _START_SECONDS = 60.0
 _WATCH_SECONDS = 0.25
 _WORKERS_VARIABLE = "CLOWNFISH_WORKERS"
@@ -215,8 +217,44 @@ def run_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) ->
         pool.shutdown(wait=False, cancel_futures=True)  # an interruption must not wait for what is under way
 
 
-def limit_matrix_threads() -> contextlib.AbstractContextManager[object]:
-    """Keep matrix products to one thread while the context lasts."""
+@contextlib.contextmanager
+def run_in_background(function: Callable[[Callable[[], None]], Result]) -> Iterator[Callable[[], Result]]:
+    """Call a function in a thread of this process while the context does something else.
+
+    Args:
+        function: is given a check, to be called now and then, which raises once the context has been left.
+
+    Yields:
+        What waits for the result and gives it, or raises what the function raised.
+    """
+    is_left = threading.Event()
+
+    def check() -> None:
+        if is_left.is_set():
+            raise _NotWantedError
+
+    with ThreadPoolExecutor(1) as pool:  # leaving it waits until the thread has ended
+        try:
+            yield pool.submit(function, check).result
+        finally:
+            is_left.set()
+
+
+class _NotWantedError(Exception):
+    """Ends work in the background of which nobody waits for the result."""
+
+
+def limit_matrix_threads(num_rows: int = 0) -> contextlib.AbstractContextManager[object]:
+    """Keep matrix products to one thread while the context lasts, unless the matrices are large.
+
+    Threads pay for large products only; for small ones they wait for each other, all the more so where another
+    program is busy.
+
+    Args:
+        num_rows: of the matrices.
+    """
+    if num_rows > _MANY_ROWS:
+        return contextlib.nullcontext()
     from threadpoolctl import threadpool_limits
 
     limits: contextlib.AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.records import Embedding
+from clownfish.regression.rotation import find_axes_of_few
 from clownfish.regression.scaling import Scaling
 
 NUM_AXES = 64
 _MAX_ROWS = 4096
 """More photos do not change the axes, only the time they take."""
+_MAX_GRAM_ROWS = 1000
 _NUM_ITERATIONS = 5
 _NUM_SPARE = 8
 _DIGITS = 5
@@ -67,7 +69,9 @@ def fit_embedding(
 
 
 def find_axes(standardised: NDArray[np.float32], num_axes: int) -> NDArray[np.float32]:
-    """Find the strongest principal axes by iterating a random subspace; scikit-learn's takes a second to import.
+    """Find the strongest principal axes; scikit-learn's way takes a second to import.
+
+    Of few photos from their Gram matrix, of many by iterating a random subspace: whichever is cheaper.
 
     Args:
         standardised: shape (num_photos, num_features).
@@ -80,6 +84,10 @@ def find_axes(standardised: NDArray[np.float32], num_axes: int) -> NDArray[np.fl
         Halko, Martinsson & Tropp 2011, SIAM Review 53, algorithm 4.4.
     """
     num_photos, num_features = standardised.shape
+    if num_photos <= min(_MAX_GRAM_ROWS, num_features - 1):
+        exact = find_axes_of_few(standardised, num_axes)
+        if exact.shape[1] == num_axes:  # else many photos are the same, and any further axes do
+            return exact
     size = min(num_axes + _NUM_SPARE, num_photos, num_features)
     basis = np.random.default_rng(0).standard_normal((num_features, size)).astype(np.float32)
     for _ in range(_NUM_ITERATIONS):

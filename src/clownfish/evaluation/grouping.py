@@ -71,5 +71,7 @@ def draw_evenly(labels: NDArray[np.int64], most: int, *, seed: int) -> NDArray[n
     shares = left // np.arange(len(counts), 0, -1)
     quota = max(int(shares[int((counts < shares).sum()) :].max(initial=1)), 1)
     order = np.random.default_rng(seed).permutation(len(labels))
-    kept = [order[labels[order] == number][:quota] for number in np.unique(labels)]
-    return np.sort(np.concatenate(kept))
+    by_label = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(by_label[rank < quota])

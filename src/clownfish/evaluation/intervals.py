@@ -72,8 +72,9 @@ def estimate_balanced(
 ) -> Estimate:
     """Estimate the mean over the classes of the share of right answers (balanced accuracy).
 
-    Its variance is the sum of those of the classes' shares, over the square of their number, when no group holds
-    several classes, which is all but always so.
+    Its variance is the sum of those of the classes' shares, over the square of their number, as long as no group holds
+    several classes. Where groups do (sites, days), a group's photos of all classes tend to be right together, and the
+    variance is larger by `_compare_across_classes`.
 
     Args:
         right: shape (num_photos,), at least one.
@@ -90,6 +91,7 @@ def estimate_balanced(
     # one right and one wrong answer added to each class keep its variance above 0 (Agresti & Coull 1998)
     smooth = (recalls * trials + 1) / (trials + 2)
     variance = float((smooth * (1 - smooth) / trials).sum()) / len(recalls) ** 2
+    variance *= _compare_across_classes(right, labels, groups)
     mean = float(smooth.mean())
     num_independent = mean * (1 - mean) / variance / spread
     low, high = compute_wilson_interval(float(recalls.mean()), num_independent, quantile=find_quantile(groups))
@@ -117,11 +119,43 @@ def count_independent(right: NDArray[np.bool_], groups: NDArray[Any]) -> float:
     if len(sizes) > 1 and 0 < share < 1:
         variance = len(sizes) / (len(sizes) - 1) * float(np.square(sums).sum()) / num_photos**2
         found = variance / (share * (1 - share) / num_photos)
-    # groups with a wrong and with a right answer: the rarer of the two is what the variance was learned from
-    num_right = np.bincount(numbers, right)
-    evidence = float(min((num_right > 0).sum(), (num_right < sizes).sum()))
+    evidence = _count_evidence(right, numbers)
     design_effect = (evidence * found + _PRIOR_WEIGHT * expected) / (evidence + _PRIOR_WEIGHT)
     return num_photos / min(max(design_effect, 1.0), float(num_photos))
+
+
+def _compare_across_classes(right: NDArray[np.bool_], labels: NDArray[np.int64], groups: NDArray[Any]) -> float:
+    """The variance of balanced accuracy when groups vary as a whole, as a multiple of that with each class on its own.
+
+    With w = 1 / photos of the photo's class and d = w (right - share of the class), it is the sum over the groups of
+    (sum of d)^2 over the same sum with each group cut by class; drawn towards what is expected beforehand as in
+    `count_independent`, and 1 where no group holds several classes.
+    """
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    _, whole = np.unique(groups, return_inverse=True)
+    _, cut = np.unique(whole * len(sizes) + classes, return_inverse=True)
+    if cut.max() == whole.max():
+        return 1.0
+    weights = 1 / sizes[classes]
+    deviations = weights * (right - (np.bincount(classes, right) / sizes)[classes])
+
+    def add_squares(parts: NDArray[np.int64], values: NDArray[np.float64]) -> float:
+        return float(np.square(np.bincount(parts, values)).sum())
+
+    own = (1 - _PRIOR_CORRELATION) * float(np.square(weights).sum())
+    expected = (own + _PRIOR_CORRELATION * add_squares(whole, weights)) / (
+        own + _PRIOR_CORRELATION * add_squares(cut, weights)
+    )
+    separate = add_squares(cut, deviations)
+    found = add_squares(whole, deviations) / separate if separate > 0 else 1.0
+    evidence = _count_evidence(right, whole)
+    return max(1.0, (evidence * found + _PRIOR_WEIGHT * expected) / (evidence + _PRIOR_WEIGHT))
+
+
+def _count_evidence(right: NDArray[np.bool_], numbers: NDArray[np.int64]) -> float:
+    """Groups with a wrong or with a right answer, whichever are fewer: what a variance was learned from."""
+    num_right = np.bincount(numbers, right)
+    return float(min((num_right > 0).sum(), (num_right < np.bincount(numbers)).sum()))
 
 
 def find_quantile(groups: NDArray[Any]) -> float:

@@ -34,7 +34,8 @@ _LISTED_FROM = 0.35
 """Probability of a wrong label. Missing one costs more than looking at one in vain; see docs/decisions/0013."""
 _NUM_NEIGHBOURS = 10
 _NEIGHBOUR_AXES = 256
-_CHUNK_ROWS = 2048
+_MAX_PAIRS = 20_000_000
+"""Whose likeness is held at once: some hundreds of megabytes."""
 _TEST_SHARE = 0.03
 
 
@@ -260,8 +261,9 @@ def _vote(
     smallest = int(np.bincount(labels, minlength=num_classes).min())
     wanted = min(int(np.clip(smallest // 2, 3, _NUM_NEIGHBOURS)), len(labels) - 1)
     votes = np.zeros((len(labels), num_classes))
-    for start in range(0, len(labels), _CHUNK_ROWS):
-        chunk = slice(start, start + _CHUNK_ROWS)
+    num_rows = max(1, _MAX_PAIRS // len(labels))
+    for start in range(0, len(labels), num_rows):
+        chunk = slice(start, start + num_rows)
         likeness = units[chunk] @ units.T
         likeness[groups[chunk, None] == groups[None, :]] = -np.inf
         nearest = np.argpartition(-likeness, wanted - 1, axis=1)[:, :wanted]

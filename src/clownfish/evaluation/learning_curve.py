@@ -9,7 +9,7 @@ Each layer knows the labels of its own part only: the penalty is fixed, and the 
 sees a label.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ _NUM_DRAWS = 200
 _SMALLEST_SHARE = 0.05
 _MIN_GROUPS = 10
 """Of the median class; fewer do not make a curve."""
+_MAX_TOGETHER = 3_000_000
+"""Photos x axes x classes up to which all repeats are fitted at once."""
 _TOLERANCE = 1e-2
 """Of the fits: accuracy does not change below it, and it is three times faster than the usual one."""
 _MAX_AXES = 512
@@ -201,13 +203,7 @@ def try_sizes(
     confusions = np.zeros((NUM_SIZES, num_classes, num_classes))
     class_sizes = np.zeros((NUM_SIZES, num_classes))
 
-    def run_repeat(enters: NDArray[np.int64]) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-        return [
-            _try_once(used_scores, used_labels, enters[own_groups] <= number, num_classes)
-            for number in range(NUM_SIZES)
-        ]
-
-    for answers in run_in_threads(run_repeat, orders):
+    for answers in _run_repeats(used_scores, used_labels, [enters[own_groups] for enters in orders], num_classes):
         for number, (trained, predicted) in enumerate(answers):
             truth = used_labels[~trained]
             np.add.at(confusions[number], (truth, predicted), 1)
@@ -320,6 +316,28 @@ def _draw_order(
     return enters
 
 
+def _run_repeats(
+    scores: NDArray[np.float32], labels: NDArray[np.int64], orders: Sequence[NDArray[np.int64]], num_classes: int
+) -> Iterator[list[tuple[NDArray[np.bool_], NDArray[np.int64]]]]:
+    """For each repeat and each size, which photos were trained on, and the answers to the others.
+
+    Of few photos all repeats are fitted at once: that wastes arithmetic on photos that are left out, but spares
+    thousands of calls, which would take longer.
+    """
+
+    def run_repeat(order: NDArray[np.int64]) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+        return [_try_once(scores, labels, order <= number, num_classes) for number in range(NUM_SIZES)]
+
+    if scores.size * num_classes > _MAX_TOGETHER:
+        yield from run_in_threads(run_repeat, orders)
+        return
+    trained = np.stack(orders) <= np.arange(NUM_SIZES)[:, None, None]
+    answers = list(run_in_threads(lambda own: _try_together(scores, labels, own, num_classes), list(trained)))
+    for repeat in range(len(orders)):
+        own = trained[:, repeat]
+        yield [(own[number], answers[number][repeat, ~own[number]]) for number in range(NUM_SIZES)]
+
+
 def _try_once(
     scores: NDArray[np.float32], labels: NDArray[np.int64], trained: NDArray[np.bool_], num_classes: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -327,6 +345,16 @@ def _try_once(
     penalties = np.array([PENALTY], np.float32)
     layers = fit_layers(scores[trained], labels[trained], weights, penalties, num_classes, tolerance=_TOLERANCE)
     return trained, layers.predict_log_probabilities(scores[~trained])[0].argmax(axis=1)
+
+
+def _try_together(
+    scores: NDArray[np.float32], labels: NDArray[np.int64], trained: NDArray[np.bool_], num_classes: int
+) -> NDArray[np.int64]:
+    """Answers to all photos by layers fitted on some of them; `trained` and the answers: (num_fits, num_photos)."""
+    penalties = np.full(len(trained), PENALTY, np.float32)
+    layers = fit_layers(scores, labels, trained.astype(np.float32), penalties, num_classes, tolerance=_TOLERANCE)
+    answers: NDArray[np.int64] = layers.predict_log_probabilities(scores).argmax(axis=2)
+    return answers
 
 
 def _find_quantiles(

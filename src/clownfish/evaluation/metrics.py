@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.intervals import estimate_balanced, estimate_share
+from clownfish.evaluation.penalty_path import draw_means
 
 Json = dict[str, Any]
 
 _SMALLEST_PROBABILITY = 1e-12
 """Where the logarithm is cut off, so that one certain and wrong answer costs 27.6 and not infinity."""
-_NUM_RESAMPLES = 1000
 
 
 def evaluate_part(
@@ -150,11 +150,8 @@ def describe_leak(
     """
     gain = (random_split.argmax(axis=1) == labels).astype(float) - (grouped.argmax(axis=1) == labels)
     numbers = np.unique(np.array(groups), return_inverse=True)[1]
-    sizes = np.bincount(numbers)
-    sums = np.bincount(numbers, gain)
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=_NUM_RESAMPLES)
-    leaks = (drawn @ sums) / (drawn @ sizes)
+    sums = np.bincount(numbers, gain).astype(np.float64)
+    leaks = draw_means(sums[:, None], np.bincount(numbers).astype(np.float64), seed=seed)
     low, high = np.quantile(leaks, [0.025, 0.975])
     return {"value": float(gain.mean()), "low": float(low), "high": float(high)}
 

@@ -17,11 +17,21 @@ from clownfish.regression.rotation import rotate_features
 
 MIN_PHOTOS = 8
 """Of a class, each of another group, to judge it."""
-MAX_PHOTOS = 200
+MAX_PHOTOS = 100
 """Sampled in all, unless so many classes need more."""
 _PENALTY = 300.0
 _MAX_SHARE = 0.35
 _SIGNIFICANCE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turned:
+    """Photos that were shown to the network upside down."""
+
+    rows: NDArray[np.int64]
+    """Which ones, shape (num_turned,)."""
+    features: NDArray[np.float32]
+    """Shape (num_turned, num_features)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +62,7 @@ def sample_photos(
         seed: of the draw.
 
     Returns:
-        Ascending rows, about 200; with many classes 400, of the largest classes.
+        Ascending rows, about 100; with many classes 200, of the largest classes.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     wanted = max(MAX_PHOTOS // num_classes, MIN_PHOTOS)

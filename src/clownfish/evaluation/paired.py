@@ -70,7 +70,9 @@ def estimate_difference(before: NDArray[np.bool_], after: NDArray[np.bool_], gro
     """Estimate the difference of two shares of right answers to the same photos.
 
     The interval joins those of the two shares (which know of groups), less what the models have in common. Unlike a
-    bootstrap it does not shrink to nothing where no photo of a few happens to change.
+    bootstrap it does not shrink to nothing where no photo of a few happens to change. What they have in common is taken
+    from photos or from whole groups, whichever is less: a model may be better in some groups and worse in others,
+    though both are right about the same easy photos.
 
     Args:
         before: whether the first model is right, shape (num_photos,), at least one.
@@ -84,7 +86,7 @@ def estimate_difference(before: NDArray[np.bool_], after: NDArray[np.bool_], gro
         Newcombe (1998), Statistics in Medicine 17, 2635-2650, method 10.
     """
     first, second = estimate_share(before, groups), estimate_share(after, groups)
-    correlation = _correlate(before, after)
+    correlation = min(_correlate(before, after), _correlate_groups(before, after, groups))
     value = second.value - first.value
 
     def join(one: float, other: float) -> float:
@@ -136,6 +138,14 @@ def _exchange_signs(gains: NDArray[np.int64]) -> float:
     sums = np.minimum(np.arange(length), length - np.arange(length))
     share = float(probabilities[sums >= abs(int(gains.sum()))].sum())
     return min(1.0, max(0.0, share))
+
+
+def _correlate_groups(before: NDArray[np.bool_], after: NDArray[np.bool_], groups: NDArray[Any]) -> float:
+    """Correlation of the groups' sums of deviations; 1 where one of the models is always right or always wrong."""
+    numbers = np.unique(groups, return_inverse=True)[1]
+    first, second = (np.bincount(numbers, right - right.mean()) for right in (before, after))
+    length = sqrt(float(first @ first) * float(second @ second))
+    return float(first @ second) / length if length > 0 else 1.0
 
 
 def _correlate(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.group_draws import draw_group_counts
+from clownfish.evaluation.grouping import draw_evenly
 from clownfish.regression.logistic import predict_out_of_fold
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -32,13 +33,14 @@ class PenaltyPath:
     own: int
     """Position of the penalty that the model was trained with."""
     rows: NDArray[np.int64]
-    """The photos that took part, shape (num_rows,)."""
+    """The photos that took part and whose class was trained on without their fold, shape (num_rows,)."""
     losses: NDArray[np.float64]
     """Cross-entropy of each photo, shape (num_penalties, num_rows)."""
     right: NDArray[np.bool_]
     """Shape (num_penalties, num_rows)."""
     complete: bool
-    """All photos took part, with about all that is known of them; else the losses compare among themselves only."""
+    """All photos took part in the fits, with about all that is known of them; else the losses compare among themselves
+    only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,19 +91,37 @@ def follow_path(
     share = _MAX_WORK / (len(labels) * num_axes * num_classes * num_folds * len(penalties))
     rows = np.arange(len(labels))
     if share < 1:
+        # some photos of every group rather than all photos of a few: a verdict needs groups
         names, own = np.unique(groups, return_inverse=True)
-        chosen = np.random.default_rng(seed).permutation(len(names)) < max(share * len(names), 2)
-        rows = np.flatnonzero(chosen[own.ravel()])
+        most = max(int(share * len(labels)), 2)
+        rows = np.flatnonzero((np.random.default_rng(seed).permutation(len(names)) < most)[own.ravel()])
+        rows = rows[draw_evenly(own.ravel()[rows], most, seed=seed)]
     used_scores = np.ascontiguousarray(scores[rows, :num_axes])
     logs = predict_out_of_fold(used_scores, labels[rows], folds[rows], penalties, num_classes)
+    complete = len(rows) == len(labels) and num_axes >= min(scores.shape[1], _MAX_AXES)
+    told = _find_told(labels[rows], groups[rows], folds[rows])
+    rows, logs = rows[told], logs[:, told]
     return PenaltyPath(
         penalties=penalties,
         own=int(np.abs(penalties - own_penalty).argmin()),
         rows=rows,
         losses=-logs[:, np.arange(len(rows)), labels[rows]].astype(np.float64),
         right=logs.argmax(axis=2) == labels[rows],
-        complete=len(rows) == len(labels) and num_axes >= min(scores.shape[1], _MAX_AXES),
+        complete=complete,
     )
+
+
+def _find_told(labels: NDArray[np.int64], groups: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whose losses tell something of penalties: not those of a class that all lies in one fold.
+
+    No layer that is asked about such a class was trained on it, and how wrong it is says nothing. Where all classes are
+    so, one group is told, on which no verdict rests.
+    """
+    lowest, highest = np.full(labels.max() + 1, folds.max()), np.zeros(labels.max() + 1, folds.dtype)
+    np.minimum.at(lowest, labels, folds)
+    np.maximum.at(highest, labels, folds)
+    told: NDArray[np.bool_] = (lowest < highest)[labels]
+    return told if told.any() else groups == groups[0]
 
 
 def compare_losses(

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from clownfish.evaluation.grouping import draw_evenly
+
 NUM_PERMUTATIONS = 200
 _NUM_FOLDS = 5
 _RELATIVE_PENALTY = 0.1
@@ -55,7 +57,7 @@ def permute_labels(
         seed: decides the exchanges.
 
     Returns:
-        The test. Of very large sets a random part of the groups takes part.
+        The test. Of very large sets a random part takes part, with as many groups as possible.
 
     Source:
         Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9, for p that counts the true labels too.
@@ -97,12 +99,10 @@ def _choose_rows(groups: NDArray[np.int64], num_classes: int, random: np.random.
     limit = min(_MAX_PHOTOS, int((_MAX_WORK / (NUM_PERMUTATIONS * num_classes)) ** 0.5))
     if len(groups) <= limit:
         return np.arange(len(groups))
-    names, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = random.permutation(len(names))
-    enters = np.zeros(len(names), bool)
-    enters[order] = np.cumsum(sizes[order]) <= limit
-    enters[order[:2]] = True
-    return np.flatnonzero(enters[own.ravel()])
+    # the evidence lies in the number of groups: as many as can be, rather than all photos of a few
+    names, own = np.unique(groups, return_inverse=True)
+    rows = np.flatnonzero((random.permutation(len(names)) < limit)[own.ravel()])
+    return rows[draw_evenly(own.ravel()[rows], limit, seed=int(random.integers(2**32)))]
 
 
 def _exchange_labels(
@@ -136,7 +136,12 @@ def _draw_folds(groups: NDArray[np.int64], random: np.random.Generator) -> NDArr
 
 
 def _make_hat_matrix(scores: NDArray[np.float32], folds: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The matrix that turns labels into out-of-fold answers of a ridge regression, shape (num_photos, num_photos)."""
+    """The matrix that turns labels into out-of-fold answers of a ridge regression, shape (num_photos, num_photos).
+
+    The scores are centred by the photos outside the fold. Centred by all photos, those inside would lie on the far side
+    of zero from those outside, which gives their labels away where axes are many and photos few. Answers are then
+    deviations from the classes' shares: labels that are the same outside the fold give 0.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
     gram = (scores @ scores.T).astype(np.float64)
@@ -144,8 +149,11 @@ def _make_hat_matrix(scores: NDArray[np.float32], folds: NDArray[np.int64]) -> N
     hat = np.zeros(gram.shape, np.float32)
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        factor = cho_factor(gram[np.ix_(outside, outside)] + penalty * np.eye(len(outside)), overwrite_a=True)
-        hat[np.ix_(inside, outside)] = cho_solve(factor, gram[np.ix_(outside, inside)]).T
+        means = gram[:, outside].mean(axis=1)
+        among = gram[np.ix_(outside, outside)] - means[outside] - means[outside, None] + means[outside].mean()
+        across = gram[np.ix_(outside, inside)] - means[inside] - means[outside, None] + means[outside].mean()
+        among[np.diag_indices(len(outside))] += penalty
+        hat[np.ix_(inside, outside)] = cho_solve(cho_factor(among, overwrite_a=True), across).T
     return hat
 
 

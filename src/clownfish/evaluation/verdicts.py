@@ -142,23 +142,28 @@ def judge_gap(
     names = {"train": "the photos it was trained on", "validation": "validation photos", "test": "test photos"}
     table = ", ".join(f"{format_share(share)} of {names[part]}" for part, share in shares.items())
     known = len(np.unique(groups[trained])) >= _MIN_GROUPS
+    between = f" (between {_format_points(low, unit=False)} and {_format_points(high)})" if known else ""
     return Verdict(
         name="gap",
         holds=low > 0 if known else None,
         value=value,
-        low=low,
-        high=high,
+        # draws of a few groups hardly differ, which would look like certainty
+        low=low if known else None,
+        high=high if known else None,
         p=None,
         sentence=(
             f"Named right by the model: {table}. The same training photos, predicted by models that have not seen them,"
-            f" are {_format_points(value)} less often right (between {_format_points(low, unit=False)} and"
-            f" {_format_points(high)}). One sign of overfitting is doing much better on the training photos than on"
-            " others, but a gap alone tells nothing: this kind of model knows its training photos almost by heart even"
-            " when it is as good as it can be on new ones."
+            f" are {_format_points(value)} less often right{between}. One sign of overfitting is doing much better on"
+            " the training photos than on others, but a gap alone tells nothing: this kind of model knows its training"
+            " photos almost by heart even when it is as good as it can be on new ones."
         ),
         advice="Do not judge by the training photos. Whether the gap does harm stands under overfitting.",
         details={
-            "cross_entropy": {"value": float(loss.mean()), "low": loss_low, "high": loss_high},
+            "cross_entropy": {
+                "value": float(loss.mean()),
+                "low": loss_low if known else None,
+                "high": loss_high if known else None,
+            },
             "accuracy": shares,
         },
     )

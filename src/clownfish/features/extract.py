@@ -7,7 +7,7 @@ the run, so that a run can be repeated to the bit.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,7 @@ def extract_features(
     *,
     view: View = "whole",
     helpers: Helpers | None = None,
+    keep: dict[str, NDArray[np.uint8]] | None = None,
     on_photo: Callable[[], None] = lambda: None,
 ) -> tuple[list[Inspection], NDArray[np.float32]]:
     """Inspect every photo and compute its features, taking from the cache what is there.
@@ -64,13 +65,15 @@ def extract_features(
         cache: where features are kept between runs.
         view: what to show of each photo.
         helpers: helper processes that are there already.
+        keep: is given what the network is shown, by content hash, for `extract_upside_down`; nothing of photos that
+            the cache knows.
         on_photo: called once for each photo that is done.
 
     Returns:
         One inspection a photo, and the features of the usable ones in the same order, shape
         (num_usable, num_features).
     """
-    extractor = _Extractor(backbone, preprocessing, cache, view)
+    extractor = _Extractor(backbone, preprocessing, cache, view, keep)
     inspections: list[Inspection | None] = [None] * len(photos)
     values = np.empty((len(photos), backbone.num_features), np.float32)
     positions = []
@@ -130,14 +133,53 @@ def extract_views(
     return views
 
 
+def extract_upside_down(
+    inspections: Sequence[Inspection],
+    pixels: Mapping[str, NDArray[np.uint8]],
+    backbone: Backbone,
+    preprocessing: Preprocessing,
+    cache: FeatureCache,
+    *,
+    on_photo: Callable[[], None] = lambda: None,
+) -> NDArray[np.float32]:
+    """Compute the features of photos upside down without reading them again.
+
+    Args:
+        inspections: of the photos.
+        pixels: what `extract_features` kept of each.
+        backbone: the network.
+        preprocessing: how photos became the network's input.
+        cache: where features are kept between runs.
+        on_photo: called once for each photo that is done.
+
+    Returns:
+        Shape (num_photos, num_features), to the bit what `extract_features` gives for the view "upside_down".
+    """
+    extractor = _Extractor(backbone, preprocessing, cache, "upside_down")
+    features = np.empty((len(inspections), backbone.num_features), np.float32)
+    for row, inspection in enumerate(inspections):
+        features[row] = extractor.turn(inspection, pixels[inspection.content_hash])
+        on_photo()
+    cache.flush()
+    return features
+
+
 class _Extractor:
     """What the threads share: the session (made when first needed), the cache and the cache key."""
 
-    def __init__(self, backbone: Backbone, preprocessing: Preprocessing, cache: FeatureCache, view: View) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        preprocessing: Preprocessing,
+        cache: FeatureCache,
+        view: View,
+        keep: dict[str, NDArray[np.uint8]] | None = None,
+    ) -> None:
         self._backbone = backbone
         self._preprocessing = preprocessing
         self._cache = cache
         self._view: View = view
+        self._keep = keep
         self._key = f"{backbone.hash}/{preprocessing.make_key(view)}"
         self._lock = threading.Lock()
         self._session: onnxruntime.InferenceSession | None = None
@@ -166,9 +208,16 @@ class _Extractor:
             self._cache.put_picture(answer["hash"], answer["picture"])
         return entry
 
+    def turn(self, inspection: Inspection, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        features = self._run_backbone(np.ascontiguousarray(pixels[::-1]))
+        self._cache.put(self._key, Entry(inspection=inspection, features=features))
+        return features
+
     def _make_entry(self, answer: Message) -> Entry:
         if "pixels" not in answer:
             return Entry(inspection=Inspection(content_hash=answer["hash"], note=answer["note"]), features=None)
+        if self._keep is not None:
+            self._keep[answer["hash"]] = answer["pixels"]
         facts = {name: answer[name] for name in INSPECTED_NAMES if name in answer}
         thumbnail, colours = answer["thumbnail"], answer["colours"]
         inspection = Inspection(content_hash=answer["hash"], usable=True, thumbnail=thumbnail, colours=colours, **facts)

@@ -11,7 +11,9 @@ from clownfish.photos.scan import read_lines
 from clownfish.records import Catalog, PhotoFile
 
 _COLUMNS = ("file", "old", "new", "reason")
-_LEAVE_OUT = ("", "-")
+_LEAVE_OUT = ("", "-", "\u2013", "\u2014")
+"""Spreadsheets turn a hyphen into a dash."""
+_NEEDED = "Give a CSV with the columns file,old,new,reason."
 _MAX_SHOWN = 5
 
 
@@ -28,6 +30,8 @@ class Correction:
     def describe(self) -> str:
         """Say what was done, for the photo's note."""
         why = f" ({self.reason})" if self.reason else ""
+        if self.new == self.old:
+            return f"label confirmed by the corrections{why}"
         return f"label corrected, was {self.old}{why}" if self.new else f"left out by the corrections{why}"
 
 
@@ -41,11 +45,16 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
         One correction a row.
 
     Raises:
-        PhotosError: the file cannot be read, lacks a column, or corrects a file twice; lists every problem.
+        PhotosError: the file cannot be read, lacks a column or has it twice, or corrects a file twice; lists every
+            problem.
     """
-    if not path.exists():
+    try:
+        is_absent = not path.exists()
+    except OSError:  # such as a name that is too long; reading it says so
+        is_absent = False
+    if is_absent:
         raise PhotosError([f"There is no file {path} with corrections (--corrections)."])
-    lines, problem = read_lines(path)
+    lines, problem = read_lines(path, needed=_NEEDED)
     if problem:
         raise PhotosError([problem])
     rows = [[cell.strip() for cell in row] for row in lines if any(cell.strip() for cell in row)]
@@ -57,6 +66,11 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
                 f"The corrections in {path} have no column {' and no column '.join(map(repr, missing))}. Needed is a"
                 " first line: file,old,new,reason"
             ]
+        )
+    repeated = [name for name in _COLUMNS if header.count(name) > 1]
+    if repeated:
+        raise PhotosError(
+            [f"The corrections in {path} have several columns {' and '.join(map(repr, repeated))}. Keep one of each."]
         )
     found: dict[str, Correction] = {}
     twice = []
@@ -92,6 +106,8 @@ def apply_corrections(
     if not corrections:
         return tuple(photos)
     by_file = {photo.file: photo for photo in photos}
+    # the name of a folder may begin or end with a space, the cell of a table does not
+    spelled = {photo.label.strip(): photo.label for photo in photos}
     problems = []
     change: dict[str, Correction] = {}
     for correction in corrections:
@@ -101,13 +117,15 @@ def apply_corrections(
             near = difflib.get_close_matches(file, by_file, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             problems.append(f"{source} corrects {correction.file!r}, but there is no such photo.{hint}")
-        elif photo.label != correction.old:
+        elif photo.label.strip() != correction.old:
             problems.append(
                 f"{source} says that {file} is labelled {correction.old!r}, but it is labelled {photo.label!r}. Was it"
                 " corrected already? Remove or mend the row."
             )
+        elif file in change:  # a/0.jpg and a\\0.jpg
+            problems.append(f"{source} names the file {file} twice, in two spellings. Keep one row.")
         else:
-            change[file] = correction
+            change[file] = replace(correction, new=spelled.get(correction.new, correction.new))
     labels = {photo.label for photo in photos if photo.label}
     problems += find_label_problems(labels | {correction.new for correction in change.values() if correction.new})
     if problems:
@@ -140,7 +158,7 @@ def note_corrections(catalog: Catalog, corrections: Sequence[Correction]) -> Cat
         else:
             photos[position] = replace(photo, note="; ".join(filter(None, [correction.describe(), photo.note])))
     num_left_out = sum(not correction.new for correction in corrections)
-    num_changed = len(corrections) - num_left_out
+    num_changed = sum(bool(correction.new) and correction.new != correction.old for correction in corrections)
     note = f"Corrections applied: {num_changed} label{'s' * (num_changed != 1)} changed, {num_left_out} left out."
     return replace(catalog, photos=tuple(photos), notes=(note, *catalog.notes))
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.compute import run_in_threads
 from clownfish.photos.near_duplicates import turn_picture
-from clownfish.photos.registration import make_maps, register_pictures
+from clownfish.photos.registration import Registration, make_maps, register_pictures
 from clownfish.photos.similarity import find_similar
 from clownfish.photos.windows import Candidates, WindowIndex
 
@@ -28,7 +29,8 @@ _MIN_ROUGH_AGREEMENT = 0.76
 _MIN_LIKENESS = 0.75
 _NUM_BEST = 8
 _NUM_SIMILAR = 10
-_BLOCK_PAIRS = 256
+_BLOCK_LOADED = 1024
+_BLOCK_PAIRS = 64
 _BLOCK_LOCATED = 2048
 _NUM_DEVIATIONS = 4
 _MAX_BAR = 0.97
@@ -149,17 +151,29 @@ def _register(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Agreement and maps of all candidates, block by block."""
     agreement, refined = np.zeros(len(maps), np.float32), maps.copy()
-    for start in range(0, len(maps), _BLOCK_PAIRS):
-        block = slice(start, start + _BLOCK_PAIRS)
+    for start in range(0, len(maps), _BLOCK_LOADED):
+        block = slice(start, start + _BLOCK_LOADED)
         photos, places = np.unique([candidates.first[block], candidates.second[block]], return_inverse=True)
-        pictures = load(photos)
-        first, second = pictures[places.reshape(2, -1)]
-        views = candidates.views[block]
-        for view in range(1, 8):
-            first[views == view] = turn_picture(first[views == view], view)
-        registration = register_pictures(first, second, maps[block])
-        agreement[block], refined[block] = registration.agreement, registration.maps
+        found = _register_pairs(load(photos), places.reshape(2, -1), candidates.views[block], maps[block])
+        agreement[block] = np.concatenate([registration.agreement for registration in found])
+        refined[block] = np.concatenate([registration.maps for registration in found])
     return agreement, refined
+
+
+def _register_pairs(
+    pictures: NDArray[np.uint8], places: NDArray[np.int64], views: NDArray[np.int64], maps: NDArray[np.float32]
+) -> list[Registration]:
+    """Register pairs of pictures, in blocks whose numbers stay in a core's own cache memory."""
+
+    def register(start: int) -> Registration:
+        block = slice(start, start + _BLOCK_PAIRS)
+        first, second = pictures[places[:, block]]
+        for view in range(1, 8):
+            own = views[block] == view
+            first[own] = turn_picture(first[own], view)
+        return register_pictures(first, second, maps[block])
+
+    return list(run_in_threads(register, range(0, len(maps), _BLOCK_PAIRS)))
 
 
 def _learn_bar(rough: NDArray[np.float32], agreement: NDArray[np.float32], differ: NDArray[np.bool_]) -> float:

@@ -332,17 +332,18 @@ def _decode_text(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def read_lines(path: Path) -> tuple[list[list[str]], str]:
+def read_lines(path: Path, *, needed: str = "") -> tuple[list[list[str]], str]:
     """Read a CSV as people and spreadsheets write it.
 
     Args:
         path: the file.
+        needed: what to give, where only a CSV will do; "" where a folder of photos will do too.
 
     Returns:
         The cells of each row, and "" or the reason why there are none.
     """
-    hint = _HINTS.get(path.suffix.lower(), "Give the folder that holds one folder a class.")
-    no_csv = f"{path} is neither a folder nor a CSV. {hint}"
+    hint = needed or _HINTS.get(path.suffix.lower(), "Give the folder that holds one folder a class.")
+    no_csv = f"{path} is {'no' if needed else 'neither a folder nor a'} CSV. {hint}"
     try:
         if not path.is_file() or path.stat().st_size > _MAX_CSV_BYTES or path.suffix.lower() in PHOTO_EXTENSIONS:
             return [], no_csv

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.compute import run_in_threads
 from clownfish.photos.near_duplicates import turn_picture
 
 _CELLS = 8
@@ -65,8 +66,8 @@ class WindowIndex:
         Returns:
             The candidates.
         """
-        found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
-        for start in range(0, self._num_photos, _BLOCK_ROWS):
+
+        def find(start: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
             rows = np.arange(start, min(start + _BLOCK_ROWS, self._num_photos))
             views, likeness = self._compare(rows)
             likeness[np.arange(len(rows)), rows] = -1
@@ -74,7 +75,9 @@ class WindowIndex:
             ranked = np.take_along_axis(likeness, best, 1)
             keep = ranked >= np.maximum(min_likeness, ranked[:, :1] - _MAX_BEHIND)
             first = np.repeat(rows, best.shape[1]).reshape(best.shape)[keep]
-            found.append((first, best[keep], np.take_along_axis(views, best, 1)[keep]))
+            return first, best[keep], np.take_along_axis(views, best, 1)[keep]
+
+        found = run_in_threads(find, range(0, self._num_photos, _BLOCK_ROWS))
         first, second, views = (np.concatenate(parts) for parts in zip(*found, strict=True))
         windows, _ = self._choose_windows(first, second, views)
         return _drop_repeated(Candidates(first=first, second=second, views=views, windows=windows))

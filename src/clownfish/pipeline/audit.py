@@ -4,11 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from clownfish.compute import Helpers, limit_matrix_threads
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError
 from clownfish.evaluation.metrics import describe_chance
@@ -18,8 +20,8 @@ from clownfish.features.previews import load_previews
 from clownfish.files import check_free, encode_text, format_table, name_columns, write_folder
 from clownfish.photos.scan import Scan
 from clownfish.pipeline.examination import MAX_AXES, Examination
-from clownfish.pipeline.material import find_photos, group_photos, read_photos
-from clownfish.pipeline.photo_examination import examine_photos
+from clownfish.pipeline.material import Found, find_photos, group_photos, read_photos
+from clownfish.pipeline.photo_examination import examine_photos, turn_photos
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import COPY_KINDS, Catalog
 from clownfish.regression.rotation import rotate_features
@@ -71,7 +73,14 @@ def audit_photos(
         check_free(out)
     progress = progress or NoProgress()
     found = find_photos(config.photos)
-    seen = read_photos(found, config, progress)
+    with Helpers() as helpers, limit_matrix_threads(len(found.scan.photos)):
+        return _audit(found, config, out, progress, helpers, fast=fast)
+
+
+def _audit(
+    found: Found, config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers, *, fast: bool
+) -> Audit:
+    seen = read_photos(found, config, progress, helpers)
     cache = seen.cache
     try:
         material = group_photos(found, seen, config.photos)
@@ -79,7 +88,15 @@ def audit_photos(
         with progress.show_stage("Examining", None):
             rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
             folds = make_folds(catalog.label_names, catalog.groups, seed=seed)
-            examination = examine_photos(material, rotation, folds, seed=seed, fast=fast)
+            load_turned = partial(turn_photos, material, seed=seed, helpers=helpers)
+            examination = examine_photos(
+                material,
+                rotation,
+                folds,
+                load_turned=(lambda: None) if fast else load_turned,
+                seed=seed,
+                fast=fast,
+            )
         metrics = _make_metrics(scan, catalog, examination)
         messages = (*_list_messages(catalog, metrics), *examination.messages)
         if out is not None:

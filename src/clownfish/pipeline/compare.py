@@ -15,8 +15,8 @@ from scipy.sparse.csgraph import connected_components
 from clownfish.config import read_config
 from clownfish.errors import ConfigError
 from clownfish.evaluation.paired import PairedTest, adjust_for_number, compare_paired
-from clownfish.files import encode_text, write_file
-from clownfish.pipeline.run_folder import read_cross_validated, read_json
+from clownfish.files import encode_text, write_page
+from clownfish.pipeline.run_folder import read_cross_validated, read_json, refuse_content
 from clownfish.report.comparison import ComparedPair, ComparedRun, ComparisonContent, render_comparison
 
 LEVEL = 0.05
@@ -65,7 +65,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
     Raises:
         ConfigError: fewer than two different runs were given.
         RunFolderError: one of the folders is none of a run, or too old, or damaged.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or is something else than an earlier page.
     """
     folders = [Path(run) for run in runs]
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
@@ -84,7 +84,7 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
             messages=messages,
             options=_list_differing([_read_options(folder) for folder in folders]),
         )
-        write_file(Path(out), encode_text(render_comparison(content)))
+        write_page(Path(out), encode_text(render_comparison(content)))
     return Comparison(
         runs=tuple(compared), pairs=tuple(pairs), messages=tuple(messages), path=None if out is None else Path(out)
     )
@@ -92,8 +92,12 @@ def compare_runs(runs: Sequence[str | Path], *, out: str | Path | None = None) -
 
 def _read_answers(folder: Path) -> dict[str, Mapping[str, str]]:
     """By content hash; of files with the same bytes one is enough."""
-    read_json(folder, "metrics.json")
-    return {row["sha256"]: row for row in read_cross_validated(folder)}
+    metrics = read_json(folder, "metrics.json")
+    try:
+        num_photos = metrics["cross_validated"]["num_photos"]
+    except (KeyError, TypeError) as error:
+        raise refuse_content(folder / "metrics.json", error) from error
+    return {row["sha256"]: row for row in read_cross_validated(folder, num_photos)}
 
 
 def _name_runs(folders: Sequence[Path]) -> list[str]:
@@ -103,12 +107,19 @@ def _name_runs(folders: Sequence[Path]) -> list[str]:
 
 
 def _describe_run(folder: Path, name: str) -> ComparedRun:
-    metrics = read_json(folder, "metrics.json")
-    cross, options = metrics["cross_validated"], _read_options(folder)
+    metrics, options = read_json(folder, "metrics.json"), _read_options(folder)
+    try:
+        return _gather_facts(folder, name, metrics, options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise refuse_content(folder / "metrics.json", error) from error
+
+
+def _gather_facts(folder: Path, name: str, metrics: Mapping[str, Any], options: Mapping[str, Any]) -> ComparedRun:
+    cross = metrics["cross_validated"]
     return ComparedRun(
         path=str(folder),
         name=name,
-        accuracy=cross["accuracy"],
+        accuracy={end: float(cross["accuracy"][end]) for end in ("value", "low", "high")},
         balanced_accuracy=cross["balanced_accuracy"],
         cross_entropy=cross["cross_entropy"],
         num_photos=cross["num_photos"],

@@ -29,7 +29,7 @@ from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import list_rounded_tensors
 from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
 from clownfish.export.torch_file import build_torch, rebuild_onnx
-from clownfish.files import encode_text, write_file
+from clownfish.files import check_writable, encode_text, write_file
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.certificate import Certificate, certify, choose_bar
@@ -42,6 +42,7 @@ from clownfish.progress import NoProgress, Progress
 FORMATS = ("tflite", "onnx", "torch", "saved-labels")
 _NUM_CALIBRATED = 200
 _MAX_NAMED = 5
+_UNCALIBRATED = {"tflite": "dynamic", "onnx": "float16"}
 _RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "torch": "onnxruntime"}
 """What the check is done with; for PyTorch by putting the weights of the file into `model.onnx`."""
 _ENDINGS = {"torch": "safetensors"}
@@ -140,7 +141,11 @@ def export_classifier(
     facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
     write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
-    write_file(path, data)  # last, so that there is never a file without a certificate
+    try:
+        write_file(path, data)  # last, so that there is never a file without a certificate
+    except OutputError:
+        beside.unlink(missing_ok=True)  # it certifies a file that is not there
+        raise
     return Export(path=path, certificate=beside, facts=facts, report=_show_in_report(path, classifier.path.parent))
 
 
@@ -172,10 +177,16 @@ def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, ov
     ending = "" if precision == "float32" else f"-{precision}"
     name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{_ENDINGS.get(kind, kind)}"
     path = model.with_name(name) if out is None else out
-    if path.exists() and path.samefile(model):
-        raise OutputError(f"{path} is the model itself. Give another name with --out.")
-    if path.is_dir():
-        path = path / name
+    try:
+        if path.is_dir():
+            path = path / name
+        check_writable(path)
+        if path.exists() and path.samefile(model):
+            raise OutputError(f"{path} is the model itself. Give another name with --out.")
+    except OSError as error:  # such as a name that is too long
+        raise OutputError(
+            f"Cannot write {path}: {error.strerror or error}. Choose another place with --out."
+        ) from error
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already. Give another name with --out, or replace it with --overwrite.")
     return path
@@ -214,7 +225,7 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
         raise PhotosError(
             [
                 f"For int8, some of the photos that {classifier.path} was trained on are needed, and none is where it"
-                " was. Give them with --photos, or choose --quantize dynamic, which needs none."
+                f" was. Give them with --photos, or choose --quantize {_UNCALIBRATED[kind]}, which needs none."
             ]
         )
     ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures) if pictures else {}

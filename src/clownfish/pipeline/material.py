@@ -1,6 +1,6 @@
 """From where the photos lie to what is known of them: found, corrected, read, looked at and grouped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -20,6 +20,9 @@ from clownfish.photos.corrections import Correction, apply_corrections, note_cor
 from clownfish.photos.scan import Scan, scan_labelled_photos
 from clownfish.progress import Progress
 from clownfish.records import Backbone, Catalog, Inspection, PhotoFile
+
+MAX_KEPT = 300
+"""Photos up to which what the network is shown stays in memory, 150 kB each, to be shown upside down later."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +45,8 @@ class Seen:
     backbone: Backbone
     preprocessing: Preprocessing
     cache: FeatureCache
+    pixels: Mapping[str, NDArray[np.uint8]]
+    """See `Material`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +62,8 @@ class Material:
     backbone: Backbone
     preprocessing: Preprocessing
     cache: FeatureCache
+    pixels: Mapping[str, NDArray[np.uint8]]
+    """Of small sets, what the network was just shown of each photo, by content hash, shape (size, size, 3)."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -126,11 +133,20 @@ def read_photos(found: Found, config: TrainConfig, progress: Progress, helpers: 
     preprocessing = Preprocessing(size=backbone.input_size, resize=options.resize)
     cache = FeatureCache()
     photos = found.scan.photos
+    pixels: dict[str, NDArray[np.uint8]] = {}
+    keep = pixels if len(photos) <= MAX_KEPT else None
     with progress.show_stage("Reading photos", len(photos)) as advance:
         inspections, features = extract_features(
-            photos, backbone, preprocessing, cache, helpers=helpers, on_photo=advance
+            photos, backbone, preprocessing, cache, helpers=helpers, keep=keep, on_photo=advance
         )
-    return Seen(inspections=inspections, features=features, backbone=backbone, preprocessing=preprocessing, cache=cache)
+    return Seen(
+        inspections=inspections,
+        features=features,
+        backbone=backbone,
+        preprocessing=preprocessing,
+        cache=cache,
+        pixels=pixels,
+    )
 
 
 def group_photos(
@@ -166,5 +182,6 @@ def group_photos(
         backbone=seen.backbone,
         preprocessing=seen.preprocessing,
         cache=seen.cache,
+        pixels=seen.pixels,
     )
     return material.keep(choose(note_corrections(catalog, found.corrections)))

@@ -1,19 +1,22 @@
 """The audits that need no trained model: shortcuts and suspicious labels. Shared by `train` and `audit`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clownfish.compute import Helpers
 from clownfish.evaluation.grouping import draw_evenly
 from clownfish.evaluation.metrics import evaluate_part
+from clownfish.evaluation.orientation import Turned
 from clownfish.features.cache import FeatureCache
-from clownfish.features.extract import extract_features
+from clownfish.features.extract import extract_features, extract_upside_down
 from clownfish.features.pictures import load_pictures
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.label_audit import SUSPICIOUS_NAME, audit_labels
 from clownfish.pipeline.material import Material
-from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts
+from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts, choose_turned
 from clownfish.records import Catalog, PhotoFile
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import Rotation
@@ -24,8 +27,52 @@ PENALTY = 100.0
 """L2, relative to the sum of the losses (scikit-learn's C = 0.01); suits such features on every set tried."""
 
 
+def turn_photos(
+    material: Material, *, seed: int, helpers: Helpers | None = None, on_photo: Callable[[], None] = lambda: None
+) -> Turned | None:
+    """Show some photos to the network upside down, to find classes that are stored the other way round.
+
+    Args:
+        material: of the run.
+        seed: of what is drawn.
+        helpers: helper processes that are there already.
+        on_photo: called once for each photo that is done.
+
+    Returns:
+        Those that can still be read; None where there are too few.
+    """
+    catalog, rows = material.catalog, _choose_rows(material, seed)
+    chosen = choose_turned(catalog.labels[rows], material.groups[rows], len(catalog.classes), seed)
+    if len(chosen) == 0:
+        return None
+    facts = [catalog.used_inspections[row] for row in rows[chosen].tolist()]
+    if all(photo.content_hash in material.pixels for photo in facts):
+        turned = extract_upside_down(
+            facts, material.pixels, material.backbone, material.preprocessing, material.cache, on_photo=on_photo
+        )
+        return Turned(rows=chosen, features=turned)
+    photos = [catalog.photos[position] for position in catalog.used[rows[chosen]]]
+    files = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
+    inspections, features = extract_features(
+        files,
+        material.backbone,
+        material.preprocessing,
+        material.cache,
+        view="upside_down",
+        helpers=helpers,
+        on_photo=on_photo,
+    )
+    return Turned(rows=chosen[np.flatnonzero([inspection.usable for inspection in inspections])], features=features)
+
+
 def examine_photos(
-    material: Material, rotation: Rotation, folds: NDArray[np.int64], *, seed: int, fast: bool
+    material: Material,
+    rotation: Rotation,
+    folds: NDArray[np.int64],
+    *,
+    load_turned: Callable[[], Turned | None],
+    seed: int,
+    fast: bool,
 ) -> Examination:
     """Look for shortcuts and for wrong labels.
 
@@ -33,6 +80,7 @@ def examine_photos(
         material: of the run.
         rotation: the features of its photos in their principal axes.
         folds: of cross-validation, shape (num_photos,).
+        load_turned: gives what `turn_photos` made, with the same seed.
         seed: of what is drawn.
         fast: skip what is slow.
 
@@ -44,7 +92,7 @@ def examine_photos(
     logs = predict_out_of_fold(rotation.scores, catalog.labels, folds, penalties, len(catalog.classes))[0]
     quick = evaluate_part(catalog.labels, np.exp(logs.astype(np.float64)), catalog.groups)
     labels = audit_labels(catalog, rotation.scores, logs, groups, folds, penalty=PENALTY, seed=seed, fast=fast)
-    rows = draw_evenly(catalog.labels, MAX_PHOTOS, seed=seed)
+    rows = _choose_rows(material, seed)
     part = replace(catalog, used=catalog.used[rows], labels=catalog.labels[rows])
     shortcuts, sentences = audit_shortcuts(
         ShortcutMaterial(
@@ -55,9 +103,8 @@ def examine_photos(
             folds=folds[rows],
             real_accuracy=float(quick["balanced_accuracy"]["value"]),
             load_pictures=lambda: _load_pictures(part, material.cache),
-            load_flipped=lambda wanted: _load_flipped(part, material, wanted),
+            load_turned=load_turned,
             seed=seed,
-            fast=fast,
         )
     )
     return Examination(
@@ -72,13 +119,6 @@ def _load_pictures(catalog: Catalog, cache: FeatureCache) -> NDArray[np.uint8]:
     return load_pictures([(photo.content_hash, photo.path) for photo in photos], cache)
 
 
-def _load_flipped(
-    catalog: Catalog, material: Material, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Features of some photos upside down; of those that can still be read."""
-    photos = [catalog.photos[position] for position in catalog.used[rows]]
-    files = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
-    inspections, features = extract_features(
-        files, material.backbone, material.preprocessing, material.cache, view="flipped"
-    )
-    return rows[np.flatnonzero([inspection.usable for inspection in inspections])], features
+def _choose_rows(material: Material, seed: int) -> NDArray[np.int64]:
+    """Used photos that are looked at for shortcuts."""
+    return draw_evenly(material.catalog.labels, MAX_PHOTOS, seed=seed)

@@ -26,19 +26,20 @@ def read_json(run: Path, name: str) -> dict[str, Any]:
         RunFolderError: the folder is none of a run, or the file cannot be read.
     """
     try:
-        content = json.loads(_read_text(run, name))
-    except ValueError as error:
+        content = json.loads(_read_text(run, name), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise _say_damaged(run / name, error) from error
     if not isinstance(content, dict):
         raise _say_damaged(run / name, "it holds no object")
     return content
 
 
-def read_cross_validated(run: Path) -> list[Mapping[str, str]]:
+def read_cross_validated(run: Path, num_photos: int) -> list[Mapping[str, str]]:
     """Read cross_validated.csv: how each photo was answered by a model that had not seen it.
 
     Args:
         run: the folder.
+        num_photos: how many rows there have to be.
 
     Returns:
         One row a photo.
@@ -47,10 +48,29 @@ def read_cross_validated(run: Path) -> list[Mapping[str, str]]:
         RunFolderError: the folder is none of a run, or the table cannot be read.
     """
     path = run / "cross_validated.csv"
-    rows: list[Mapping[str, str]] = list(csv.DictReader(io.StringIO(_read_text(run, path.name), newline="")))
+    text = _read_text(run, path.name)
+    try:
+        rows: list[Mapping[str, str]] = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise _say_damaged(path, error) from error
     if not rows or not rows[0].keys() >= _CROSS_VALIDATED:
         raise _say_damaged(path, f"it needs rows with the columns {', '.join(sorted(_CROSS_VALIDATED))}")
+    if len(rows) != num_photos or any(cell is None for row in rows for cell in row.values()):
+        raise _say_damaged(path, f"it is not whole; metrics.json tells of {num_photos} photos")
     return rows
+
+
+def refuse_content(path: Path, error: Exception) -> RunFolderError:
+    """Say that a file was read, but does not hold what it should.
+
+    Args:
+        path: of the file.
+        error: what was missed.
+
+    Returns:
+        The error to raise.
+    """
+    return _say_damaged(path, f"it does not hold what clownfish train writes ({type(error).__name__}: {error})")
 
 
 def _read_text(run: Path, name: str) -> str:
@@ -66,8 +86,14 @@ def _read_text(run: Path, name: str) -> str:
             f"{run} is no run folder: it has no metrics.json. Give a folder that clownfish train has made, such as"
             " runs/photos-1."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise _say_damaged(run / name, error.strerror or error) from error
+    except UnicodeDecodeError as error:
         raise _say_damaged(run / name, error) from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _say_damaged(path: Path, reason: object) -> RunFolderError:

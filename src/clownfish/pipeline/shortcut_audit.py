@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.fixed_marks import FixedMark, find_fixed_marks
-from clownfish.evaluation.orientation import MIN_PHOTOS, Orientation, find_upside_down, sample_photos
+from clownfish.evaluation.orientation import MIN_PHOTOS, Orientation, Turned, find_upside_down, sample_photos
 from clownfish.evaluation.shortcuts import Clue, Probe, encode_numbers, encode_words, probe_clue
 from clownfish.evaluation.uneven_words import UnevenWord, find_uneven_words
 from clownfish.records import COPY_KINDS, Catalog, Inspection
@@ -52,11 +52,9 @@ class ShortcutMaterial:
     """Balanced, of the real classifier, out of fold."""
     load_pictures: Callable[[], NDArray[np.uint8]]
     """Grey pictures of the used photos, shape (num_photos, 64, 64)."""
-    load_flipped: Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.float32]]]
-    """Rows to those that could be read again, and the features of these photos upside down."""
+    load_turned: Callable[[], Turned | None]
+    """Some photos upside down; None where they are too few, or not to be looked at."""
     seed: int
-    fast: bool
-    """Skip what shows photos to the network again."""
 
 
 def audit_shortcuts(material: ShortcutMaterial) -> tuple[dict[str, Any], list[str]]:
@@ -89,12 +87,15 @@ def audit_shortcuts(material: ShortcutMaterial) -> tuple[dict[str, Any], list[st
         for word in find_uneven_words(values, catalog.labels, material.groups, num_classes, min_difference=difference)
     ]
     marks = find_fixed_marks(pictures, catalog.labels, material.groups, num_classes, seed=material.seed)
-    orientation, sampled = (None, np.empty(0, np.int64)) if material.fast else _look_upside_down(material)
+    turned = material.load_turned()
+    orientation = None if turned is None else _look_upside_down(turned, material)
     content: dict[str, Any] = {
         "probes": [_write_probe(probe, catalog) for probe in probes],
         "words": [_write_word(kind, word, catalog) for kind, word in words],
         "marks": [_write_mark(mark, catalog) for mark in marks],
-        "orientation": None if orientation is None else _write_orientation(orientation, sampled, catalog),
+        "orientation": None
+        if turned is None or orientation is None
+        else _write_orientation(orientation, turned.rows, catalog),
         "flipped_copies": _count_flipped_copies(catalog),
     }
     messages = [*_describe_orientation(content, catalog)]
@@ -184,16 +185,30 @@ def _list_words(catalog: Catalog) -> list[tuple[str, list[str], float]]:
     ]
 
 
-def _look_upside_down(material: ShortcutMaterial) -> tuple[Orientation | None, NDArray[np.int64]]:
-    catalog = material.catalog
-    num_classes = len(catalog.classes)
-    rows = sample_photos(catalog.labels, material.groups, num_classes, material.seed)
-    enough = np.bincount(catalog.labels[rows], minlength=num_classes) >= MIN_PHOTOS
-    if enough.sum() < 2:
-        return None, rows
-    rows, flipped = material.load_flipped(rows)
-    features = material.features[rows]
-    return find_upside_down(features, flipped, catalog.labels[rows], material.groups[rows], num_classes), rows
+def choose_turned(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int, seed: int
+) -> NDArray[np.int64]:
+    """Choose photos to be looked at upside down.
+
+    Args:
+        labels: shape (num_photos,).
+        groups: shape (num_photos,).
+        num_classes: labels are in [0, num_classes).
+        seed: of the draw.
+
+    Returns:
+        Their rows, ascending; none where fewer than two classes have enough.
+    """
+    rows = sample_photos(labels, groups, num_classes, seed)
+    enough = np.bincount(labels[rows], minlength=num_classes) >= MIN_PHOTOS
+    return rows if enough.sum() >= 2 else rows[:0]
+
+
+def _look_upside_down(turned: Turned, material: ShortcutMaterial) -> Orientation:
+    catalog, rows = material.catalog, turned.rows
+    return find_upside_down(
+        material.features[rows], turned.features, catalog.labels[rows], material.groups[rows], len(catalog.classes)
+    )
 
 
 def _count_flipped_copies(catalog: Catalog) -> list[dict[str, Any]]:

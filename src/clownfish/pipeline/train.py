@@ -1,32 +1,27 @@
 """`clownfish train`: the whole story, from a folder of photos to a run folder."""
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from clownfish.compute import Helpers
+from clownfish.compute import Helpers, limit_matrix_threads, run_in_background
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
+from clownfish.evaluation.orientation import Turned
 from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
-from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
-from clownfish.pipeline.cross_validation import CrossValidation, validate_model
-from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, examine
 from clownfish.pipeline.log import RunLog
-from clownfish.pipeline.material import Material, find_photos, group_photos, read_photos
+from clownfish.pipeline.material import Found, Material, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
-from clownfish.records import Catalog, Part
-from clownfish.regression.rotation import Rotation, rotate_features
+from clownfish.records import Catalog
 from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
-from clownfish.training.descent import TrainingSet
-from clownfish.training.selection import Trained, train_head
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -46,21 +41,32 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         BackboneError: the pre-trained weights are missing or changed.
         OutputError: the run folder exists or cannot be written.
     """
-    with Helpers() as helpers, Helpers() as drawers:
-        return _train(config, out, progress or NoProgress(), helpers, drawers)
-
-
-def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers, drawers: Helpers) -> Run:
     log = RunLog()
     folder = _choose_folder(config, out)
     with log.time_stage("scan"):
         found = find_photos(config.photos)
         scan = found.scan
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
-    helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
+    with Helpers() as helpers, Helpers() as drawers, limit_matrix_threads(len(scan.photos)):
+        metrics, files = _train(config, found, folder.name, log, progress or NoProgress(), helpers, drawers)
+    folder = write_folder(folder, files) if out else write_numbered_folder(folder, files)
+    return Run(path=folder, metrics=metrics)
+
+
+def _train(
+    config: TrainConfig,
+    found: Found,
+    name: str,
+    log: RunLog,
+    progress: Progress,
+    helpers: Helpers,
+    drawers: Helpers,
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Metrics, and the content of the run folder's files by name."""
+    helpers.start(len(found.scan.photos), function=INSPECT_FUNCTION)
     # while they start: what takes time to import
-    from clownfish.pipeline.photo_examination import examine_photos
-    from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
+    from clownfish.pipeline.learning import learn
+    from clownfish.pipeline.run_files import make_run_files
 
     with log.time_stage("features"):
         seen = read_photos(found, config, progress, helpers)
@@ -68,89 +74,20 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
     with log.time_stage("split"):
         material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
         split = _split(material.catalog, config)
-    views = None
-    if config.features.augment:
-        with log.time_stage("views"):
-            views = material.extract_views(helpers, progress)
-    with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(material, views, config)
-        training = replace(photos, rows=_find_rows(split, "train"))
-        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
-    with log.time_stage("cross-validate"):
-        validated = validate_model(photos, material.catalog, split, config, progress)
-    with log.time_stage("answers"):
-        answers = fit_answers(_pose_answers(material, split, validated, trained, config))
-        trained = replace(trained, head=answers.head)
-    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS) + 1) as advance:
-        rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
-        of_photos = examine_photos(
-            material, rotation, validated.folds, seed=config.training.seed, fast=config.examination.fast
-        )
-        advance()
-        evidence = _gather_evidence(material, rotation, split, validated, trained, answers, config)
-        examination = of_photos.join(examine(evidence, on_audit=advance))
-    outcome = TrainingOutcome(
-        name=folder.name,
-        config=config,
-        material=material,
-        split=split,
-        trained=trained,
-        cross_validation=validated,
-        answers=answers,
-        examination=examination,
-    )
-    metrics, files_to_write = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
+    # by the core that is idle meanwhile
+    with run_in_background(partial(_turn_photos, material, helpers, config)) as load_turned:
+        outcome = learn(name, material, split, config, load_turned, log, progress, helpers)
+    metrics, files = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
     material.cache.close()
-    folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
-    return Run(path=folder, metrics=metrics)
+    return metrics, files
 
 
-def _pose_answers(
-    material: Material, split: Split, validated: CrossValidation, trained: Trained, config: TrainConfig
-) -> AnswersProblem:
-    catalog = material.catalog
-    return AnswersProblem(
-        classes=catalog.classes,
-        features=material.features,
-        feature_parts=material.backbone.parts,
-        labels=catalog.labels,
-        groups=np.array(catalog.groups),
-        folds=validated.folds,
-        parts=np.array(split.parts),
-        out_of_fold=validated.out_of_fold,
-        head=trained.head,
-        unknown_features=material.unknown_features,
-        unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
-        max_error=config.answering.max_error,
-        seed=config.training.seed,
-    )
+def _turn_photos(material: Material, helpers: Helpers, config: TrainConfig, check: Callable[[], None]) -> Turned | None:
+    if config.examination.fast:
+        return None
+    from clownfish.pipeline.photo_examination import turn_photos
 
-
-def _gather_evidence(
-    material: Material,
-    rotation: Rotation,
-    split: Split,
-    validated: CrossValidation,
-    trained: Trained,
-    answers: Answers,
-    config: TrainConfig,
-) -> Evidence:
-    return Evidence(
-        catalog=material.catalog,
-        features=material.features,
-        rotation=rotation,
-        groups=material.groups,
-        folds=validated.folds,
-        parts=np.array(split.parts),
-        probabilities=answers.probabilities,
-        out_of_fold=answers.out_of_fold,
-        uncalibrated=validated.out_of_fold,
-        penalty=max(trained.weight_decay * split.parts.count("train"), 1e-3),
-        temperature=answers.temperature,
-        near_weight=answers.metrics["unknowns"]["near_weight"],
-        seed=config.training.seed,
-        fast=config.examination.fast,
-    )
+    return turn_photos(material, seed=config.training.seed, helpers=helpers, on_photo=check)
 
 
 def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
@@ -197,20 +134,3 @@ def _check_groups(catalog: Catalog) -> None:
                 " groups are needed, to test on what was not trained on. Give other groups, or none."
             ]
         )
-
-
-def _find_rows(split: Split, part: Part) -> NDArray[np.int64]:
-    return np.flatnonzero([own == part for own in split.parts])
-
-
-def _make_training_set(material: Material, views: NDArray[np.float32] | None, config: TrainConfig) -> TrainingSet:
-    catalog = material.catalog
-    return TrainingSet(
-        features=material.features,
-        labels=catalog.labels,
-        rows=np.arange(len(catalog.used)),
-        num_classes=len(catalog.classes),
-        views=views,
-        balance=config.training.balance,
-        parts=material.backbone.parts,
-    )

@@ -58,7 +58,8 @@ class AnswerLayout:
         """Write one answer as one line."""
         photo, answered = answer.photo, answer.answered
         facts: dict[str, Any] = {"file": photo.file, "columns": dict(photo.columns)}
-        facts |= {"taken": answer.taken, "format": answer.format, "note": answer.note}
+        seen = answer.inspection
+        facts |= {"taken": seen.taken if seen else "", "format": seen.format if seen else "", "note": answer.note}
         if answered is not None:
             facts |= {"status": answered.status, "candidates": answered.candidates}
             facts["probabilities"] = [float(f"{value:.6g}") for value in answered.probabilities.tolist()]

@@ -64,25 +64,39 @@ def rotate_features(
 
 def _find_axes(features: NDArray[np.float32], scaling: Scaling, max_axes: int | None) -> NDArray[np.float32]:
     """Eigenvectors of the covariance, by way of the smaller of the two Gram matrices."""
+    num_photos, num_features = features.shape
+    if num_photos < num_features:
+        return find_axes_of_few(scaling.apply(features), max_axes or num_photos)
+    gram = np.zeros((num_features, num_features), np.float32)
+    for start in range(0, num_photos, _CHUNK_ROWS):
+        chunk = scaling.apply(features[start : start + _CHUNK_ROWS])
+        gram += chunk.T @ chunk
+    return np.ascontiguousarray(_decompose(gram, max_axes or num_features)[1], np.float32)
+
+
+def find_axes_of_few(standardised: NDArray[np.float32], max_axes: int) -> NDArray[np.float32]:
+    """Find the principal axes of fewer photos than features.
+
+    Args:
+        standardised: shape (num_photos, num_features).
+        max_axes: how many are wanted.
+
+    Returns:
+        Orthonormal columns, strongest first, shape (num_features, num_axes); fewer than wanted where the photos do not
+        span as many.
+    """
+    values, vectors = _decompose(standardised @ standardised.T, max_axes)
+    axes: NDArray[np.float32] = standardised.T @ (vectors / np.sqrt(values)).astype(np.float32)
+    return axes
+
+
+def _decompose(gram: NDArray[np.float32], max_axes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Eigenvalues that are not 0, largest first, and their eigenvectors as columns."""
     from scipy.linalg import eigh
 
-    num_photos, num_features = features.shape
-    by_photos = num_photos < num_features
-    if by_photos:
-        standardised = scaling.apply(features)
-        gram = standardised @ standardised.T
-    else:
-        gram = np.zeros((num_features, num_features), np.float32)
-        for start in range(0, num_photos, _CHUNK_ROWS):
-            chunk = scaling.apply(features[start : start + _CHUNK_ROWS])
-            gram += chunk.T @ chunk
     size = len(gram)
-    wanted = size if max_axes is None else min(max_axes, size)
+    wanted = min(max_axes, size)
     values, vectors = eigh(gram, subset_by_index=(size - wanted, size - 1), driver="evr", check_finite=False)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > _RELATIVE_TINY * max(float(values[0]), 1.0)
-    values, vectors = values[kept], vectors[:, kept]
-    if not by_photos:
-        return np.ascontiguousarray(vectors, np.float32)
-    axes: NDArray[np.float32] = standardised.T @ (vectors / np.sqrt(values)).astype(np.float32)
-    return axes
+    return values[kept], vectors[:, kept]

@@ -57,7 +57,8 @@ class ComparedPair:
         """What was found out."""
         first, second = isolate(self.first), isolate(self.second)
         if self.test is None:
-            return f"{first} and {second} share no photo, so nothing can be said."
+            of_what = " with the same label" if self.num_labelled_otherwise else ""
+            return f"{first} and {second} share no photo{of_what}, so nothing can be said."
         only_first, only_second = self.test["only_first"], self.test["only_second"]
         counts = (
             f"of {count_noun(self.test['num_photos'], 'shared photo')}, only {first} names {only_first:,} right, only"

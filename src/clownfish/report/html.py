@@ -1,11 +1,14 @@
 """Render the report: content in, one HTML file out."""
 
 import base64
+import os
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clownfish.report.confusion import (
@@ -97,10 +100,14 @@ def load_template() -> "Template":
 def make_environment() -> "Environment":
     """Make what reads the templates: it escapes everything, and knows how numbers and names are written."""
     # imported here because prediction imports clownfish too and must not pay for it
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
 
+    # compiling takes half a second of processor time; what comes of it is kept where Python keeps its own
+    folder = Path(__file__).parent / "__pycache__"
+    can_keep = not sys.dont_write_bytecode and os.access(folder, os.W_OK)
     environment = Environment(
         loader=PackageLoader("clownfish.report", ""),
+        bytecode_cache=FileSystemBytecodeCache(str(folder)) if can_keep else None,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

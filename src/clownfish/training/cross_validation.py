@@ -61,7 +61,7 @@ def _fit_fold(photos: TrainingSet, rows: NDArray[np.int64], inner: NDArray[np.in
     without_inner = np.setdiff1d(rows, inner)
     if len(without_inner) == 0:  # two folds: nothing is left to choose with
         without_inner, inner = rows, inner[:0]
-    chosen = train_head(replace(photos, rows=without_inner), inner, options)
+    chosen = train_head(replace(photos, rows=without_inner), inner, options, measures_training=False)
     # the penalty is relative to the mean loss, so it shrinks as photos are added
     weight_decay = np.array([chosen.weight_decay * len(without_inner) / len(rows)], np.float32)
     if options.weight_decay is not None:

@@ -104,6 +104,7 @@ def train_head(
     validation_rows: NDArray[np.int64],
     options: TrainingOptions,
     *,
+    measures_training: bool = True,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Train the layer on top and keep the epoch and weight decay that validation photos speak for.
@@ -113,6 +114,8 @@ def train_head(
         validation_rows: the photos that decide; may be empty, then the last epoch of the strongest
             weight decay is kept.
         options: hyperparameters.
+        measures_training: tell in the history how well the training photos are fitted; NaN otherwise, which spares a
+            third of the time.
         on_epoch: called after each epoch.
 
     Returns:
@@ -122,17 +125,23 @@ def train_head(
         ConfigError: the hyperparameters make training diverge.
     """
     with limit_matrix_threads():
-        return _train_head(training, validation_rows, options, on_epoch)
+        return _train_head(training, validation_rows, options, on_epoch, measures_training=measures_training)
 
 
 def _train_head(
-    training: TrainingSet, validation_rows: NDArray[np.int64], options: TrainingOptions, on_epoch: Callable[[], None]
+    training: TrainingSet,
+    validation_rows: NDArray[np.int64],
+    options: TrainingOptions,
+    on_epoch: Callable[[], None],
+    *,
+    measures_training: bool,
 ) -> Trained:
     weight_decay = options.list_weight_decays(len(training.rows))
     tracks = [_Track() for _ in weight_decay]
     started = time.perf_counter()
     for number, fits in enumerate(descend(training, weight_decay, options.make_schedule()), start=1):
-        train_loss, train_right = compute_losses(fits, training.features, training.labels, training.rows)
+        measured_rows = training.rows if measures_training else training.rows[:0]
+        train_loss, train_right = compute_losses(fits, training.features, training.labels, measured_rows)
         val_loss, val_right = compute_losses(fits, training.features, training.labels, validation_rows)
         seconds = time.perf_counter() - started
         started += seconds
@@ -140,9 +149,9 @@ def _train_head(
             has_validation = len(validation_rows) > 0
             row = EpochRow(
                 epoch=number,
-                train_loss=float(train_loss[:, index].mean()),
+                train_loss=float(train_loss[:, index].mean()) if measures_training else math.nan,
                 validation_loss=float(val_loss[:, index].mean()) if has_validation else None,
-                train_accuracy=float(train_right[:, index].mean()),
+                train_accuracy=float(train_right[:, index].mean()) if measures_training else math.nan,
                 validation_accuracy=float(val_right[:, index].mean()) if has_validation else None,
                 seconds=seconds,
             )
