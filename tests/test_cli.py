@@ -48,6 +48,7 @@ OPTIONS = {
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
+    "doctor": {"--json"},
 }
 ARGUMENTS = {
     "train": ["photos"],

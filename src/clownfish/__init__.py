@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from clownfish.pipeline.audit import Audit as Audit
     from clownfish.pipeline.compare import Comparison as Comparison
     from clownfish.pipeline.count import CountTable as CountTable
+    from clownfish.pipeline.doctor import Diagnosis as Diagnosis
+    from clownfish.pipeline.doctor import examine_installation as doctor
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.export import Export as Export
     from clownfish.pipeline.run import Run as Run
@@ -53,6 +55,7 @@ _HOMES = {
     "Audit": "clownfish.pipeline.audit",
     "Comparison": "clownfish.pipeline.compare",
     "CountTable": "clownfish.pipeline.count",
+    "Diagnosis": "clownfish.pipeline.doctor",
     "Evaluation": "clownfish.pipeline.evaluate",
     "Export": "clownfish.pipeline.export",
     "ModelFileError": "clownfish.errors",
@@ -65,6 +68,7 @@ _HOMES = {
     "audit": "clownfish.api",
     "compare": "clownfish.api",
     "count": "clownfish.api",
+    "doctor": "clownfish.pipeline.doctor:examine_installation",
     "evaluate": "clownfish.api",
     "export_model": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
