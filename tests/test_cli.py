@@ -141,6 +141,12 @@ def test_wrong_command_line_is_explained_on_standard_error(cli: Cli, args: list[
         assert word in last
 
 
+def test_split_beside_a_column_that_divides_is_refused(cli: Cli) -> None:
+    result = cli("train", "photos.csv", "--split", "70/15/15", "--split-column", "part")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Error: The photos cannot be divided by shares (70/15/15) and by the column 'part' at")
+
+
 def test_error_for_the_user_is_one_message_on_standard_error(cli: Cli) -> None:
     result = cli("train", "nowhere")
     assert (result.code, result.out) == (2, "")
