@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from clownfish.pipeline.audit import Audit as Audit
     from clownfish.pipeline.compare import Comparison as Comparison
     from clownfish.pipeline.count import CountTable as CountTable
-    from clownfish.pipeline.doctor import Diagnosis as Diagnosis
+    from clownfish.pipeline.diagnosis import Diagnosis as Diagnosis
     from clownfish.pipeline.doctor import examine_installation as doctor
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.export import Export as Export
@@ -55,7 +55,7 @@ _HOMES = {
     "Audit": "clownfish.pipeline.audit",
     "Comparison": "clownfish.pipeline.compare",
     "CountTable": "clownfish.pipeline.count",
-    "Diagnosis": "clownfish.pipeline.doctor",
+    "Diagnosis": "clownfish.pipeline.diagnosis",
     "Evaluation": "clownfish.pipeline.evaluate",
     "Export": "clownfish.pipeline.export",
     "ModelFileError": "clownfish.errors",

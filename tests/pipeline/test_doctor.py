@@ -11,7 +11,7 @@ import clownfish
 from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE
 from clownfish.compute import WorkerFailure
 from clownfish.pipeline import doctor as doctor_module
-from clownfish.pipeline.doctor import Diagnosis, Finding
+from clownfish.pipeline.diagnosis import Diagnosis, Finding
 from runs import Cli, run_command
 
 HEADINGS = ["clownfish", "Python", "Computer", "Packages", "Weights", "Extras", "Cache", "Helpers", "Speed"]
@@ -115,6 +115,17 @@ def test_packages_that_are_missing_or_old_are_in_one_command(installed: Callable
     finding = find(clownfish.doctor(), "Packages")
     assert finding.text == "numpy 1.26.4 is installed, needed is >=2.0; onnx is missing"
     assert (finding.is_ok, finding.command) == (False, 'pip install "numpy>=2.0" "onnx>=1.16"')
+
+
+def test_package_that_is_missing_explains_what_cannot_be_loaded(
+    installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed({"numpy": None})
+    monkeypatch.setitem(sys.modules, "clownfish.backbones", None)
+    diagnosis = clownfish.doctor()
+    assert find(diagnosis, "Packages").text == "numpy is missing"
+    assert find(diagnosis, "Weights").text.startswith("a part of clownfish cannot be loaded: ")
+    assert diagnosis.commands == ('pip install "numpy>=2.0"',)
 
 
 def test_extras_are_those_of_the_installed_package(installed: Callable[..., None]) -> None:

@@ -12,13 +12,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clownfish.errors import ClownfishError, WorkerError
+from clownfish.pipeline.diagnosis import Diagnosis, Finding
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -35,70 +36,6 @@ _FOR_DEVELOPERS = {"dev", "docs"}
 _REINSTALL = "pip install --force-reinstall clownfish"
 _SPEED_SECONDS = 0.3
 _MIN_FREE_BYTES = 100 << 20
-_WIDTH = 11
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """What one examination has found."""
-
-    name: str
-    text: str
-    is_ok: bool = True
-    """False if something that is needed is missing or broken."""
-    command: str = ""
-    """What to run: needed where `is_ok` is False, for whoever wants it otherwise; "" for nothing."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """The same for programs: values that JSON can hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What the doctor has found; print it to read it."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything that is needed is there and works."""
-        return all(finding.is_ok for finding in self.findings)
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """What to run before clownfish can work, each once."""
-        return tuple(dict.fromkeys(item.command for item in self.findings if item.command and not item.is_ok))
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold."""
-        return {
-            "complete": self.is_complete,
-            "commands": list(self.commands),
-            "findings": [
-                {
-                    "name": finding.name,
-                    "ok": finding.is_ok,
-                    "text": finding.text,
-                    "command": finding.command or None,
-                    **finding.facts,
-                }
-                for finding in self.findings
-            ],
-        }
-
-    def __str__(self) -> str:
-        """Say it to a person."""
-        lines, last = [], ""
-        for finding in self.findings:
-            heading = "" if finding.name == last else finding.name
-            last = finding.name
-            hint = f"; for that: {finding.command}" if finding.command and finding.is_ok else ""
-            text = f"{'' if finding.is_ok else 'PROBLEM: '}{finding.text}{hint}"
-            lines.append(f"{heading:<{_WIDTH}}{text}")
-        if self.is_complete:
-            return "\n".join([*lines, "", "Everything that is needed is there."])
-        if self.commands:
-            return "\n".join([*lines, "", "To mend it:", *(f"    {command}" for command in self.commands)])
-        return "\n".join([*lines, "", "Mend what is marked as a problem, then run clownfish doctor again."])
 
 
 def examine_installation() -> Diagnosis:
@@ -122,7 +59,16 @@ def examine_installation() -> Diagnosis:
             *reading.result(),
         ]
     findings += _examine("Speed", _run_network)  # alone, since it is timed
-    return Diagnosis(tuple(findings))
+    return Diagnosis(tuple(_trace_to_packages(findings)))
+
+
+def _trace_to_packages(findings: Sequence[Finding]) -> list[Finding]:
+    """Where packages are missing, getting them mends what cannot be loaded, too."""
+    commands = [finding.command for finding in findings if finding.name == "Packages" and not finding.is_ok]
+    return [
+        replace(finding, command=commands[0]) if commands and finding.command == _REINSTALL else finding
+        for finding in findings
+    ]
 
 
 def _examine(name: str, examination: Callable[[str], Iterator[Finding]]) -> Iterator[Finding]:
@@ -192,9 +138,12 @@ def _measure_memory() -> int | None:
 
 
 def _examine_packages(name: str) -> Iterator[Finding]:
-    from clownfish.backbones import BACKBONES
-
-    of_weights = {entry.package for entry in BACKBONES.values()}  # which have findings of their own
+    try:
+        from clownfish.backbones import BACKBONES
+    except ImportError:  # which one of these packages explains
+        of_weights = set()
+    else:
+        of_weights = {entry.package for entry in BACKBONES.values()}  # which have findings of their own
     needed = [one for one in _list_requirements("") if one.name not in of_weights]
     problems = _list_problems(needed)
     facts = {"versions": {one.name: _find_version(one.name) for one in needed}}
