@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+_MOST_SAMPLING = 50
+"""Pauses are so many times as long as what was sampled before them."""
 _SAMPLE_SECONDS = 0.2
 _CALM_SECONDS = 2.0
 _PROC = Path("/proc")
@@ -155,10 +157,14 @@ def _sample_memory(session: int) -> Iterator[_Samples]:
 
 
 def _keep_sampling(session: int, samples: _Samples) -> None:
-    while not samples.done.wait(_SAMPLE_SECONDS):
+    pause = _SAMPLE_SECONDS
+    while not samples.done.wait(pause):
+        start = time.perf_counter()
         total = sum(_read_shared_fairly(process) for process in _list_session(session))
         if total and not samples.highest >= total:
             samples.highest = total
+        # adding up the pages of large processes holds them up; it shall not count
+        pause = max(_SAMPLE_SECONDS, _MOST_SAMPLING * (time.perf_counter() - start))
 
 
 def _list_session(session: int) -> Iterator[Path]:

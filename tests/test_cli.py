@@ -36,7 +36,7 @@ OPTIONS = {
         *("--json", "--quiet"),
     },
     "predict": {"--out", "--overwrite", "--max-error", "--photos", "--json", "--quiet"},
-    "evaluate": {"--out", "--photos", "--json", "--quiet"},
+    "evaluate": {"--out", "--photos", "--group-by", "--group-regex", "--json", "--quiet"},
     "audit": {
         *("--out", "--photos", "--group-by", "--group-regex", "--corrections", "--min-photos", "--backbone"),
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),

@@ -372,3 +372,33 @@ def test_cross_validation_trains_on_all_the_rest_of_single_photos() -> None:
     folds = make_folds(labels, groups, seed=1)
     fitted = match_training(labels, groups, folds, parts, seed=1)
     assert (fitted == (folds[None] != np.unique(folds)[:, None])).all()
+
+
+@pytest.mark.parametrize("first", ["train", "test"])
+def test_cross_validation_trains_on_as_much_as_a_training_part_that_cuts_groups(first: str) -> None:
+    """Of each group of eight, half is trained on; which photo comes first means nothing."""
+    labels = [name for name in "ab" for _ in range(80)]
+    groups = [f"{name}{number // 8}" for name in "ab" for number in range(80)]
+    other = "test" if first == "train" else "train"
+    values = [first if number % 8 < 4 else other for number in range(160)]
+    split = take_split(values, labels, groups)
+    assert split.notes[0].startswith("The split column cuts 20 groups")
+    fitted = match_training(labels, groups, make_folds(labels, groups, seed=1), split.parts, seed=1)
+    # 80 photos of 20 groups: all 16 groups outside a fold are fewer than that, so none of them is left out
+    assert fitted.sum(axis=1).tolist() == [128] * 5
+
+
+@pytest.mark.parametrize("first", ["train", "test"])
+def test_cross_validation_ignores_which_photo_of_a_cut_group_comes_first(first: str) -> None:
+    """Of three groups in ten, one photo of eight is trained on or tested on; the other groups are whole."""
+    labels = [name for name in "ab" for _ in range(80)]
+    groups = [f"{name}{number // 8}" for name in "ab" for number in range(80)]
+    rest = "test" if first == "train" else "train"
+    values = [
+        (first if number % 8 == 0 else rest) if number % 80 < 24 else "train" if number % 80 < 48 else "test"
+        for number in range(160)
+    ]
+    parts = take_split(values, labels, groups).parts
+    fitted = match_training(labels, groups, make_folds(labels, groups, seed=1), parts, seed=1)
+    # training holds six groups of each class, whole or in part: six remain of the eight outside a fold
+    assert fitted.sum(axis=1).tolist() == [96] * 5

@@ -45,6 +45,7 @@ class PlantedSet:
         inspections, features = extract_features(files, backbone, preprocessing, cache)
         self.catalog = build_catalog(files, inspections, PhotosOptions(place=str(place)))
         self.features = keep_rows(features, self.catalog.feature_rows)
+        self.parts = backbone.parts
         photos = [self.catalog.photos[position] for position in self.catalog.used]
         used = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
         _, self.flipped = extract_features(used, backbone, preprocessing, cache, view="upside_down")
@@ -110,6 +111,8 @@ def judge(photos: PlantedSet, rows: NDArray[np.int64], chosen: int, name: str) -
         used=np.arange(len(rows)),
         feature_rows=np.arange(len(rows)),
         labels=labels.astype(np.int64),
+        unknown=np.empty(0, np.int64),
+        unknown_rows=np.empty(0, np.int64),
         num_label_conflicts=0,
         notes=(),
         inspections=tuple(inspections),
@@ -124,7 +127,7 @@ def judge(photos: PlantedSet, rows: NDArray[np.int64], chosen: int, name: str) -
         ShortcutMaterial(
             catalog=part,
             features=features,
-            parts=(features.shape[1],),
+            parts=photos.parts,
             groups=groups,
             folds=folds,
             real_accuracy=float(np.mean([right[part.labels == number].mean() for number in range(len(numbers))])),

@@ -102,6 +102,8 @@ def evaluate(
     photos: str | Path,
     *,
     photos_folder: str | Path | None = None,
+    group_by: str = "",
+    group_regex: str = "",
     out: str | Path | None = None,
     quiet: bool = False,
 ) -> Evaluation:
@@ -111,6 +113,8 @@ def evaluate(
         model: a classifier, a model file or a run folder.
         photos: a folder with one folder a class, or a CSV with the columns file,label.
         photos_folder: what the CSV's file names are relative to; None for the CSV's own folder.
+        group_by: a column of the CSV whose equal values belong together, or "folder" for folders inside the classes.
+        group_regex: a regular expression; photos whose file names match it in the same way belong together.
         out: a folder to make, for metrics.json and predictions.csv; None to write nothing.
         quiet: show no progress bar.
 
@@ -124,6 +128,8 @@ def evaluate(
         model,
         photos,
         photos_folder=photos_folder,
+        group_by=group_by,
+        group_regex=group_regex,
         out=None if out is None else Path(out),
         progress=_choose_progress(quiet),
     )

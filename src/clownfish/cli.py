@@ -151,10 +151,24 @@ def predict(
 @click.argument("photos", type=click.Path())
 @click.option("--out", type=click.Path(), help="Folder to make, for metrics.json and predictions.csv.")
 @_photos_folder
+@click.option("--group-by", default="", help="Count as one: a column of the CSV, or 'folder', as for train.")
+@click.option("--group-regex", default="", help="Count as one what matches this in the same way, as for train.")
 @_json
 @_quiet
-def evaluate(model: str, photos: str, out: str | None, photos_folder: str | None, as_json: bool, quiet: bool) -> None:
-    """Compare the answers of MODEL with the labels of PHOTOS (a folder with one folder a class, or a CSV)."""
+def evaluate(
+    model: str,
+    photos: str,
+    out: str | None,
+    photos_folder: str | None,
+    group_by: str,
+    group_regex: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compare the answers of MODEL with the labels of PHOTOS (a folder with one folder a class, or a CSV).
+
+    Intervals count groups: copies, bursts, and what --group-by and --group-regex keep together.
+    """
     from clownfish.pipeline.evaluate import evaluate_classifier
     from clownfish.screen import describe_evaluation
 
@@ -162,6 +176,8 @@ def evaluate(model: str, photos: str, out: str | None, photos_folder: str | None
         model,
         photos,
         photos_folder=photos_folder,
+        group_by=group_by,
+        group_regex=group_regex,
         out=None if out is None else Path(out),
         progress=_choose_progress(quiet or as_json),
     )
@@ -235,8 +251,9 @@ def count(model: str, photos: str, out: str | None, photos_folder: str | None, a
     )
     if as_json:
         rows = [dict(zip(COLUMNS, row, strict=True)) for row in table.list_rows()]
-        facts = {"photos": table.num_photos, "unusable": table.num_unusable, "unlike": table.num_unlike, "counts": rows}
-        _print(json.dumps(facts, ensure_ascii=False))
+        of_classes = dict(zip(("low", "value", "high"), table.counts.unlike, strict=True))
+        facts = {"photos": table.num_photos, "unusable": table.num_unusable, "unlike": table.num_unlike}
+        _print(json.dumps({**facts, "unlike_of_classes": of_classes, "counts": rows}, ensure_ascii=False))
     elif not quiet:
         _print_lines(describe_counts(table))
         if out is not None:

@@ -270,11 +270,10 @@ def _describe_answers(metrics: Mapping[str, Any]) -> list[str]:
                 f" {_percent(unknowns['promised_rejected'])} of known photos are taken for unknown",
             )
         )
-    if unknowns["folder"] is not None and unknowns["can_tell"]:
-        folder = unknowns["folder"]
-        lines.append(
-            _line("Other things", f"{_percent(folder['caught']['value'])} of {folder['num_photos']} photos noticed")
-        )
+    if unknowns["folder"] is not None:
+        caught, num_photos = unknowns["folder"]["caught"]["value"], unknowns["folder"]["num_photos"]
+        told = "cannot be told how many" if caught is None else _percent(caught)
+        lines.append(_line("Other things", f"{told} of {num_photos} photos {'are ' * (caught is None)}noticed"))
     return lines
 
 
@@ -286,6 +285,8 @@ def _describe_answered(answering: Mapping[str, Any]) -> str:
 
 
 def _describe_unlike(unknowns: Mapping[str, Any]) -> list[str]:
+    if not unknowns["can_tell"]:
+        return [_line("Unlike any seen", "cannot be told: the model was trained on too few groups of photos")]
     known, other = unknowns["of_known_labels"], unknowns["of_other_labels"]
     text = f"{_percent(known['unlike']['value'])} of these photos"
     if other["num_photos"]:

@@ -157,7 +157,8 @@ def match_training(
 
     Where groups are large or few, the training part may hold far fewer of them than four folds of five do, and
     cross-validation would praise a model that nobody gets. Groups are left out, by a draw, while a class has both more
-    groups and more photos outside the fold than it has in the training part.
+    groups and more photos outside the fold than it has in the training part. Of a group that the user's split cuts,
+    only what was trained on belongs to that part.
 
     Args:
         labels: class of each photo.
@@ -172,8 +173,9 @@ def match_training(
     members = _collect(groups)
     content = {group: Counter(labels[photo] for photo in photos) for group, photos in members.items()}
     fold_of = {group: int(folds[photos[0]]) for group, photos in members.items()}
-    in_training = {group for group, photos in members.items() if parts[photos[0]] == "train"}
-    wanted = _count_content(content[group] for group in in_training)
+    wanted = _count_content(
+        Counter(labels[photo] for photo in photos if parts[photo] == "train") for photos in members.values()
+    )
     numbers = np.unique(folds)
     chosen = np.zeros((len(numbers), len(labels)), np.bool_)
     for row, number in enumerate(numbers.tolist()):

@@ -89,3 +89,50 @@ def test_same_seed_gives_the_same_numbers() -> None:
     first, second, other = (estimate(CONFUSED, [60, 50, 40], seed=seed) for seed in (1, 1, 2))
     assert (first.low == second.low).all() and (first.high == second.high).all()
     assert np.abs(first.corrected - other.corrected).max() <= 3
+
+
+RATES = np.array([[0.85, 0.1, 0.05, 0.0], [0.05, 0.9, 0.0, 0.05], [0.1, 0.1, 0.5, 0.3]])
+"""Three classes; the last column is "unlike anything seen", which the third class is called most."""
+
+
+def test_class_that_is_often_rejected_is_not_undercounted() -> None:
+    confusions, rejected = (RATES[:, :-1] * 1000).round().astype(int), (RATES[:, -1] * 1000).round().astype(int)
+    truth, others = np.array([200, 300, 400]), 50
+    *counted, unlike = (truth @ RATES + [0, 0, 0, others]).round().astype(int)
+    groups = np.full(3, 1000)
+    counts = estimate_counts(confusions, groups, np.array(counted), rejected=rejected, num_unlike=int(unlike))
+    assert np.abs(counts.corrected - truth).max() <= 10
+    assert (counts.low <= truth).all() and (truth <= counts.high).all()
+    assert counts.unlike[0] <= unlike - others <= counts.unlike[2] and abs(counts.unlike[1] - (unlike - others)) <= 10
+    # confusions of all photos, counts of those that are not rejected: the third class lacks what was rejected
+    answered = RATES[:, :-1] / RATES[:, :-1].sum(axis=1, keepdims=True)
+    without = estimate_counts((answered * 1000).round().astype(int), groups, np.array(counted))
+    assert without.corrected[2] < truth[2] - 100
+
+
+def test_intervals_hold_the_truth_where_classes_are_rejected_unevenly() -> None:
+    random = np.random.default_rng(0)
+    within = []
+    for number in range(20):
+        found = np.array([random.multinomial(40, row) for row in RATES])
+        truth = random.multinomial(150, random.dirichlet(np.full(3, 0.5)))
+        counted = sum(random.multinomial(size, row) for size, row in zip(truth, RATES, strict=True))
+        num_unlike = int(counted[-1] + random.poisson(10 * (number % 3)))
+        counts = estimate_counts(
+            found[:, :-1], np.full(3, 40), counted[:-1], rejected=found[:, -1], num_unlike=num_unlike, seed=number
+        )
+        within += ((counts.low <= truth) & (truth <= counts.high)).tolist()
+    assert np.mean(within) >= 0.88  # of 60
+
+
+def test_many_things_of_no_class_are_in_no_count() -> None:
+    counts = estimate_counts(
+        np.diag([95, 95]), np.array([95, 95]), np.array([100, 10]), rejected=np.array([5, 5]), num_unlike=1000
+    )
+    assert (np.abs(counts.corrected - [105, 10]) <= 6).all()
+    assert counts.unlike[2] <= 25
+
+
+def test_model_that_rejects_nothing_counts_none_of_what_is_unlike() -> None:
+    counts = estimate_counts(np.diag([90, 90]), np.array([90, 90]), np.array([10, 5]), num_unlike=7)
+    assert counts.corrected.tolist() == [10, 5] and counts.unlike == (0, 0, 0)

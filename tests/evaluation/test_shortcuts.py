@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from clownfish.evaluation.fixed_marks import find_fixed_marks
 from clownfish.evaluation.orientation import find_upside_down, sample_photos
@@ -41,6 +42,31 @@ def test_clue_that_is_noise_seldom_alarms() -> None:
     random = np.random.default_rng(0)
     alarms = [probe(encode_numbers(random.standard_normal((120, 2)))).flagged for _ in range(40)]
     assert sum(alarms) <= 2
+
+
+def probe_tiny(values: np.ndarray, kind: Kind, *, real_accuracy: float, seed: int = 1) -> Probe:
+    """Eight photos of each of two classes."""
+    clue = Clue(name="clue", kind=kind, values=values.astype(np.float32))
+    labels, numbers = np.repeat([0, 1], 8), np.arange(16)
+    return probe_clue(clue, labels, numbers, numbers % 5, 2, real_accuracy=real_accuracy, seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["file", "detail", "border", "picture"])
+def test_noise_in_tiny_sets_seldom_alarms(kind: Kind) -> None:
+    random = np.random.default_rng(0)
+    alarms = [
+        probe_tiny(random.standard_normal((16, 4)), kind, real_accuracy=0.56, seed=seed).flagged for seed in range(200)
+    ]
+    assert sum(alarms) <= 3  # six clues a set; by the interval of drawn groups alone it were 4 to 8
+
+
+def test_all_right_in_a_tiny_set_is_not_certain() -> None:
+    values = np.repeat([-1.0, 1.0], 8)[:, None] + 0.01 * np.arange(16)[:, None]
+    found = probe_tiny(values, "picture", real_accuracy=1.0)
+    assert found.balanced_accuracy == 1
+    assert found.low == pytest.approx(0.025 ** (1 / 16))  # Clopper & Pearson, 16 of 16
+    assert not found.flagged  # a picture has to do almost what the classifier does
+    assert probe_tiny(values, "file", real_accuracy=1.0).flagged
 
 
 def test_picture_may_tell_more_than_a_file_before_it_is_reported() -> None:

@@ -32,7 +32,7 @@ def say(digits_run: Run) -> SayConfusions:
 def confusions() -> dict[str, Any]:
     matrix = np.eye(10, dtype=int) * 90
     matrix[3, 5] = 10
-    return {"matrix": matrix.tolist(), "num_groups": [90] * 9 + [3]}
+    return {"matrix": matrix.tolist(), "rejected": [3] * 10, "num_groups": [90] * 9 + [3]}
 
 
 def test_table_holds_every_class(say: SayConfusions, confusions: dict[str, Any], digits: Path, cli: Cli) -> None:
@@ -60,13 +60,17 @@ def test_table_that_cannot_be_written_is_told_before_the_work(
         clownfish.count(say(confusions), "no photos are looked for", out=out, quiet=True)
 
 
-def test_photos_unlike_anything_seen_are_in_no_count(
+def test_photos_unlike_anything_seen_are_under_no_answer(
     say: SayConfusions, confusions: dict[str, Any], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clownfish.prediction.batch.Answer.status", property(lambda _: "unlike anything seen"))
     table = clownfish.count(say(confusions), digits, quiet=True)
     assert table.num_unlike == table.num_photos > 0
-    assert "are in no count and no interval. About 5% of photos of known classes" in describe_counts(table)[-1]
+    low, probably, high = table.counts.unlike
+    assert low <= probably <= high < table.num_unlike / 2
+    assert describe_counts(table)[-1].startswith(
+        f"Of the {table.num_unlike} photos unlike anything seen, about {probably} ({low} to {high}) are of these"
+    )
     assert table.counts.counted.sum() == 0
 
 
@@ -88,14 +92,16 @@ def test_command_tells_counts_or_json(
     assert "unknown: only 3 groups" in done.out and "Table: table.csv" in done.out
     facts = json.loads(cli("count", "model.onnx", digits / "digit_3", "--json").out)
     assert facts["unusable"] == 0 and len(facts["counts"]) == 10
+    assert set(facts["unlike_of_classes"]) == {"low", "value", "high"}
     assert facts["counts"][9]["corrected"] is None
     Path("broken.jpg").write_bytes(b"no photo")
     assert cli("count", "model.onnx", "broken.jpg", "--quiet").code == 3
 
 
-def test_model_without_confusions_asks_for_a_new_training(say: SayConfusions, digits: Path) -> None:
+@pytest.mark.parametrize("held", [None, {"matrix": [[1] * 10] * 10, "num_groups": [9] * 10}])
+def test_model_without_confusions_asks_for_a_new_training(say: SayConfusions, held: object, digits: Path) -> None:
     with pytest.raises(ModelFileError) as caught:
-        clownfish.count(say(None), digits, quiet=True)
+        clownfish.count(say(held), digits, quiet=True)
     assert str(caught.value).endswith(
         "does not hold how often its classes are confused, which counting needs. Train again with this version of"
         " clownfish."
@@ -105,11 +111,13 @@ def test_model_without_confusions_asks_for_a_new_training(say: SayConfusions, di
 @pytest.mark.parametrize(
     "held",
     [
-        {"matrix": [[1]]},
-        {"matrix": [[1]], "num_groups": [1]},
-        {"matrix": "x", "num_groups": []},
+        {"num_groups": [1]},
+        {"matrix": [[1]], "rejected": [1]},
+        {"matrix": [[1]], "rejected": [1], "num_groups": [1]},
+        {"matrix": [[1] * 10] * 10, "rejected": [-1] * 10, "num_groups": [1] * 10},
+        {"matrix": "x", "rejected": [], "num_groups": []},
         [],
-        {"matrix": [[1], []]},
+        {"matrix": [[1], []], "rejected": []},
     ],
 )
 def test_damaged_confusions_are_refused(say: SayConfusions, digits: Path, held: object) -> None:

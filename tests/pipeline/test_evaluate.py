@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -5,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 import clownfish
-from clownfish.errors import OutputError, PhotosError
+from clownfish.errors import ConfigError, OutputError, PhotosError
+from clownfish.pipeline import answer_groups, evaluate
 from clownfish.pipeline.demo import write_demo_photos
 from clownfish.pipeline.run import Run
 from runs import Cli, read_table, write_classes, write_table
@@ -55,7 +58,7 @@ def test_numbers_are_those_of_sklearn(cli: Cli, digits_run: Run, new_digits: Pat
     assert sorted(os.listdir("evaluation")) == ["metrics.json", "predictions.csv"]
     assert json.loads(Path("evaluation/metrics.json").read_text()) == metrics
     rows = read_table(Path("evaluation/predictions.csv"))
-    assert list(rows[0]) == ["file", "label", "predicted", "probability", "correct", "status", *classes]
+    assert list(rows[0]) == ["file", "label", "predicted", "probability", "correct", "status", "group", *classes]
     assert [row["predicted"] for row in rows] == predicted
     answered = [row for row in rows if row["status"] == "ok"]
     assert metrics["answering"]["num_answered"] == len(answered) > 0
@@ -162,3 +165,106 @@ def test_missing_photos_are_refused(cli: Cli, digits_run: Run) -> None:
     result = cli("evaluate", digits_run.path, "nowhere")
     assert result.code == 2
     assert result.err.startswith("Error: There is no folder or file nowhere. What exists is ")
+
+
+def test_copies_count_once(cli: Cli, digits_run: Run, new_digits: Path) -> None:
+    photos = Path("photos").resolve()
+    shutil.copytree(new_digits, photos)
+    for path in sorted(photos.glob("*/*.png")):
+        with Image.open(path) as picture:
+            picture.resize((40, 40)).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+                path.with_name(f"{path.stem}m.png")
+            )
+        if int(path.stem) < 8:
+            shutil.copy(path, path.with_name(f"{path.stem}c.png"))
+    alone = clownfish.evaluate(digits_run.path, new_digits, quiet=True)
+    result = cli("evaluate", digits_run.path, photos, "--out", "evaluation")
+    assert result.code == 0
+    evaluated = json.loads(Path("evaluation/metrics.json").read_text())["evaluated"]
+    num_groups = alone.metrics["evaluated"]["num_groups"]
+    assert (evaluated["num_photos"], evaluated["num_groups"]) == (100, num_groups)
+    assert f", 100 photos in {num_groups} groups" in result.out
+    assert f"The intervals count {num_groups} groups, not 100 photos, since photos that belong together" in result.out
+    assert "copy another or a part of it." in result.out
+    rows = {row["file"]: row["group"] for row in read_table(Path("evaluation/predictions.csv"))}
+    assert rows["digit_3/006.png"] == rows["digit_3/006c.png"] == rows["digit_3/006m.png"] != rows["digit_4/006.png"]
+    width = evaluated["accuracy"]["high"] - evaluated["accuracy"]["low"]
+    only = alone.metrics["evaluated"]["accuracy"]
+    assert width > 0.85 * (only["high"] - only["low"])  # of 100 independent photos it would be 0.63
+
+
+def test_groups_of_the_user_count_once(cli: Cli, digits_run: Run, new_digits: Path) -> None:
+    rows = [
+        {"file": f"{path.parent.name}/{path.name}", "label": path.parent.name, "site": f"site {int(path.stem) % 2}"}
+        for path in sorted(new_digits.glob("*/*.png"))
+    ]
+    write_table(Path("new.csv"), rows)
+    by_column = cli("evaluate", digits_run.path, "new.csv", "--photos", new_digits, "--group-by", "site", "--json")
+    assert by_column.read_json()["evaluated"]["num_groups"] == 2
+    (message,) = by_column.read_json()["messages"]
+    assert message.startswith("The intervals count 2 groups, not 40 photos")
+    assert "38 share the group that you name." in message
+    evaluation = clownfish.evaluate(digits_run.path, new_digits, group_regex=r"digit_\d", quiet=True)
+    assert evaluation.metrics["evaluated"]["num_groups"] == 10
+    for digit in range(10):
+        for place in ("river", "lake"):
+            Path(f"nested/digit_{digit}/{place}").mkdir(parents=True)
+            name = "006.png" if place == "river" else "007.png"
+            shutil.copy(new_digits / f"digit_{digit}" / name, f"nested/digit_{digit}/{place}/{name}")
+    nested = cli("evaluate", digits_run.path, "nested", "--group-by", "folder", "--json").read_json()
+    assert (nested["evaluated"]["num_photos"], nested["evaluated"]["num_groups"]) == (20, 2)
+
+
+def test_group_that_is_not_there_is_refused_before_classifying(
+    cli: Cli, digits_run: Run, new_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(digits_run.classifier), "predict_pixels", None)
+    result = cli("evaluate", digits_run.path, new_digits, "--group-by", "site")
+    assert result.code == 2
+    assert result.err == (
+        "Error: --group-by site: there is no such column; there is no CSV with further columns. Give one of them, or"
+        " 'folder'.\n"
+    )
+    with pytest.raises(ConfigError, match=r"--group-regex '\(' is not a regular expression"):
+        clownfish.evaluate(digits_run.path, new_digits, group_regex="(", quiet=True)
+
+
+def test_copies_of_training_photos_are_noticed_beside_them(cli: Cli, digits_run: Run, digits: Path) -> None:
+    photos = Path("photos").resolve()
+    shutil.copytree(digits / "digit_1", photos / "digit_1")
+    trained = [path for path in sorted(photos.glob("*/*.png")) if digits_run.classifier.was_trained_on(_hash(path))]
+    with Image.open(trained[0]) as picture:
+        picture.resize((40, 40)).save(trained[0].with_name("smaller.png"))
+    result = cli("evaluate", digits_run.path, photos, "--json")
+    message = result.read_json()["messages"][0]
+    assert message.startswith(f"{len(trained)} of these photos were used to train the model, and ")
+    assert message.endswith(
+        " more belong together with one of them: the accuracy is too good. Evaluate on other photos."
+    )
+
+
+def test_copies_under_two_labels_are_told(cli: Cli, digits_run: Run, new_digits: Path) -> None:
+    photos = Path("photos").resolve()
+    for digit in (1, 2):
+        shutil.copytree(new_digits / f"digit_{digit}", photos / f"digit_{digit}")
+    shutil.copy(photos / "digit_1" / "006.png", photos / "digit_2" / "stolen.png")
+    messages = cli("evaluate", digits_run.path, photos, "--json").read_json()["messages"]
+    assert messages[-1] == (
+        "1 pair of copies have two labels, such as digit_1/006.png (digit_1) and digit_2/stolen.png (digit_2); one of"
+        " them is wrong."
+    )
+
+
+def test_large_sets_hold_no_pictures(digits_run: Run, new_digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(answer_groups, "MAX_EXHAUSTIVE", 39)
+    monkeypatch.setattr(
+        evaluate, "group_answers", lambda *args: found.append(args[0]) or answer_groups.group_answers(*args)
+    )
+    evaluation = clownfish.evaluate(digits_run.path, new_digits, quiet=True)
+    assert evaluation.metrics["evaluated"]["num_photos"] == 40
+    assert {answer.picture is None for answer in found[0]} == {True}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

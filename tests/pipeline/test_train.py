@@ -235,6 +235,25 @@ def test_other_things_check_the_model_and_are_no_class(cli: Cli, digits: Path, t
     assert {(row["status"], row["split"]) for row in rows} == {("left out", "")}
 
 
+def test_whether_other_things_are_noticed_cannot_be_told_with_few_groups(
+    cli: Cli, insects: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(insects, photos)
+    for number in range(8):
+        write_photo(photos / "_unknown" / f"{number}.png", draw_photo(32, 32, seed=900 + number))
+    result = cli("train", photos, "--out", "run")
+    assert result.code == 0, result.err
+    assert "Other things    cannot be told how many of 8 photos are noticed\n" in result.out
+    unknowns = read_metrics(Path("run"))["unknowns"]
+    assert unknowns["folder"]["num_photos"] == 8
+    assert unknowns["folder"]["caught"] == unknowns["test_rejected"] == {"value": None, "low": None, "high": None}
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    assert "Nor how many of your 8 photos of other things would be noticed." in page
+    evaluated = cli("evaluate", "run", insects)
+    assert "Unlike any seen cannot be told: the model was trained on too few groups of photos\n" in evaluated.out
+
+
 def test_answers_are_measured_and_kept(digits_run: Run) -> None:
     metrics = read_metrics(digits_run.path)
     assert {"calibration", "answering", "prediction_sets", "unknowns", "hidden_classes"} <= set(metrics)

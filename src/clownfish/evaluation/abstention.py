@@ -1,5 +1,6 @@
 """How sure the model has to be before it answers, for a budget of errors, and what that costs in answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from clownfish.answers.budget import RiskCurve
 from clownfish.evaluation.grouping import Groups, weigh_by_group
 from clownfish.evaluation.intervals import estimate_share
 
+NOTHING: Mapping[str, None] = {"value": None, "low": None, "high": None}
+"""A share of which nothing can be told."""
 _MAX_POINTS = 200
 
 
@@ -75,7 +78,7 @@ def describe_share(found: NDArray[np.bool_], groups: Groups) -> dict[str, float 
         "value", "low" and "high"; None without photos.
     """
     if len(found) == 0:
-        return {"value": None, "low": None, "high": None}
+        return dict(NOTHING)
     estimate = estimate_share(found, groups)
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 

@@ -332,7 +332,7 @@ def _run_repeats(
         yield from run_in_threads(run_repeat, orders)
         return
     trained = np.stack(orders) <= np.arange(NUM_SIZES)[:, None, None]
-    answers = [_try_together(scores, labels, own, num_classes) for own in trained]
+    answers = list(run_in_threads(lambda own: _try_together(scores, labels, own, num_classes), list(trained)))
     for repeat in range(len(orders)):
         own = trained[:, repeat]
         yield [(own[number], answers[number][repeat, ~own[number]]) for number in range(NUM_SIZES)]

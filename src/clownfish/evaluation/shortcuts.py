@@ -8,6 +8,10 @@ the others, with the standard error of Hanley & McNeil 1982, Radiology 143, for 
 How much is too much differs. No animal decides a photo's format, so a clue of the file is reported once it is clear;
 a border shows the habitat, which tells species truly, so only a border that is nearly perfect is reported; a photo
 squeezed to 8 x 8 shows the animal's own colours, so it has to do almost what the classifier does.
+
+With few photos, some of many clues tell them apart by accident. So a clue has to be above chance by an exact binomial
+test, and how much it tells is judged by the lower limit of Clopper & Pearson (1934, Biometrika 26), both counting
+groups: drawing groups again, from 16 that are all right, shows no uncertainty at all.
 """
 
 from collections.abc import Sequence
@@ -40,6 +44,8 @@ _MIN_AREA: dict[Kind, tuple[float, float]] = {
 """The area that one class needs to be reported, and its lower limit; see docs/decisions/0012-shortcuts.md."""
 _MIN_SHARE: dict[Kind, float] = {"file": 0.15, "detail": 0.75, "border": 0.85, "picture": 0.95}
 """Lower limit of the share of the way to the real classifier."""
+_MAX_P_VALUE = 0.005
+"""Of doing so well by chance; six clues are tried."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +153,8 @@ def probe_clue(
     right = (logs.argmax(axis=1) == labels) & (np.ptp(logs, axis=1) > 0)
     value, low, high = _measure_accuracy(right, labels, groups, num_classes, seed)
     chance = 1 / num_classes
+    exact_low, p_value = _test_exactly(value, labels, groups, num_classes)
+    low = min(low, exact_low)
     if np.ptp(logs) == 0:
         value, low, high = chance, chance, chance
     span = max(real_accuracy - chance, 1e-9)
@@ -155,7 +163,8 @@ def probe_clue(
     min_area, min_limit = _MIN_AREA[clue.kind]
     told = tuple(int(number) for number in np.flatnonzero((areas >= min_area) & (limits >= min_limit)))
     picked_out = bool(told)
-    flagged = picked_out or ((low - chance) / span >= _MIN_SHARE[clue.kind] and real_accuracy > chance)
+    tells_much = (low - chance) / span >= _MIN_SHARE[clue.kind] and real_accuracy > chance
+    flagged = picked_out or (tells_much and p_value <= _MAX_P_VALUE)
     if flagged and not told:
         told = tuple(int(number) for number in np.argsort(-np.nan_to_num(areas), kind="stable")[:2])
     return Probe(
@@ -188,6 +197,25 @@ def _measure_accuracy(
         drawn = (draws @ counts[0]) / (draws @ counts[1])
     low, high = np.nanquantile(np.nanmean(drawn, axis=1), [0.025, 0.975])
     return value, float(min(low, value)), float(max(high, value))
+
+
+def _test_exactly(
+    value: float, labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int
+) -> tuple[float, float]:
+    """Lower 95 % limit of a balanced accuracy, and how likely so much is by chance, if groups are coins.
+
+    The mean of shares of n_c groups each varies like a share of K^2 / sum(1 / n_c) groups.
+    """
+    from scipy.special import betainc, betaincinv
+
+    num_groups = np.array([len(np.unique(groups[labels == number])) for number in range(num_classes)])
+    size = num_classes**2 / (1 / np.maximum(num_groups, 1)).sum()
+    right = value * size
+    if right <= 0:
+        return 0.0, 1.0
+    # P(X >= right) for a binomial X is a regularised incomplete beta function of the rate
+    beta = (right, size - right + 1)
+    return float(betaincinv(*beta, 0.025)), float(betainc(*beta, 1 / num_classes))
 
 
 def _measure_areas(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clownfish.answers.novelty import NoveltyRule, compute_scores
 from clownfish.answers.rules import AnswerRules, Status
-from clownfish.evaluation.abstention import describe_answers, describe_share, list_curve, make_risk_curve
+from clownfish.evaluation.abstention import NOTHING, describe_answers, describe_share, list_curve, make_risk_curve
 from clownfish.evaluation.calibration import Calibration, apply_temperature, calibrate, describe_calibration
 from clownfish.evaluation.embedding import FittedEmbedding, fit_embedding
 from clownfish.evaluation.grouping import count_groups
@@ -26,6 +26,7 @@ from clownfish.evaluation.unknowns import (
     REJECTED_SHARE,
     Scores,
     catch_unknowns,
+    combine,
     fit_novelty_rule,
     score_out_of_fold,
 )
@@ -109,21 +110,23 @@ def fit_answers(problem: AnswersProblem) -> Answers:
     scaling = fit_scaling(problem.features, training, parts=problem.feature_parts)
     labels = problem.labels[training]
     fitted = fit_embedding(problem.features, training, labels, len(problem.classes), scaling=scaling)
-    novelty, of_folder = _fit_novelty(problem, softened, fitted, head)
+    scores = score_out_of_fold(problem.features, problem.labels, problem.folds, softened, parts=problem.feature_parts)
+    novelty, of_folder = _fit_novelty(problem, scores.pick(chosen), fitted, head)
     rules = AnswerRules(max_error=problem.max_error, curve=curve, set_thresholds=sets.thresholds, novelty=novelty)
     embeddings = fitted.embedding.apply(problem.features)
     statuses = rules.decide(probabilities, embeddings)
     rejected = np.array([status == "unlike anything seen" for status in statuses])
+    can_tell = bool(np.isfinite(novelty.threshold))
     metrics = {
         "calibration": _describe_calibration(problem, calibration),
         "answering": _describe_answering(problem, rules, calibration.probabilities, probabilities),
         "prediction_sets": _describe_sets(problem, rules, sets, calibration.probabilities, probabilities),
         "unknowns": {
             "promised_rejected": REJECTED_SHARE,
-            "can_tell": bool(np.isfinite(novelty.threshold)),
+            "can_tell": can_tell,
             "num_groups": count_groups(problem.groups[chosen]),
             "near_weight": novelty.near_weight,
-            "test_rejected": describe_share(rejected[~chosen], problem.groups[~chosen]),
+            "test_rejected": describe_share(rejected[~chosen], problem.groups[~chosen]) if can_tell else NOTHING,
             "folder": of_folder,
         },
     }
@@ -135,7 +138,10 @@ def fit_answers(problem: AnswersProblem) -> Answers:
         probabilities=probabilities,
         out_of_fold=calibration.probabilities,
         statuses=statuses,
-        properties=_list_properties(problem, rules, sets, temperature),
+        properties={
+            **_list_properties(rules, sets, temperature),
+            "confusions": _list_confusions(problem, combine(novelty, scores) > novelty.threshold),
+        },
         metrics=metrics,
         messages=_list_messages(rules, metrics),
     )
@@ -148,13 +154,10 @@ def _fold_in(head: Head, temperature: float) -> Head:
 
 
 def _fit_novelty(
-    problem: AnswersProblem, softened: NDArray[np.float64], fitted: FittedEmbedding, head: Head
+    problem: AnswersProblem, scores: Scores, fitted: FittedEmbedding, head: Head
 ) -> tuple[NoveltyRule, dict[str, Any] | None]:
-    chosen = problem.parts != "test"
-    scores = score_out_of_fold(
-        problem.features, problem.labels, problem.folds, softened, parts=problem.feature_parts
-    ).pick(chosen)
-    groups = problem.groups[chosen]
+    """Fit on the scores of the photos that are no test photos; and tell what it catches of the user's other things."""
+    groups = problem.groups[problem.parts != "test"]
     if len(problem.unknown_groups) == 0:
         return fit_novelty_rule(scores, groups, fitted.class_means), None
     embeddings = fitted.embedding.apply(problem.unknown_features)
@@ -166,7 +169,8 @@ def _fit_novelty(
     found = {
         "num_photos": len(caught),
         "num_groups": count_groups(problem.unknown_groups),
-        "caught": describe_share(caught, problem.unknown_groups),
+        # a rule that never rejects catches none, which says nothing about the photos
+        "caught": describe_share(caught, problem.unknown_groups) if np.isfinite(rule.threshold) else NOTHING,
     }
     return rule, found
 
@@ -226,13 +230,19 @@ def _describe_sets(
     }
 
 
-def _list_properties(
-    problem: AnswersProblem, rules: AnswerRules, sets: SetThresholds, temperature: float
-) -> dict[str, Any]:
-    assert rules.novelty is not None
+def _list_confusions(problem: AnswersProblem, rejected: NDArray[np.bool_]) -> dict[str, Any]:
+    """What `count` needs: it counts rejected photos apart, so they are not among the confusions either."""
     num_classes = len(problem.classes)
-    confusions = count_confusions(problem.labels, problem.out_of_fold, num_classes)
-    num_groups = [count_groups(problem.groups[problem.labels == number]) for number in range(num_classes)]
+    confusions = count_confusions(problem.labels[~rejected], problem.out_of_fold[~rejected], num_classes)
+    return {
+        "matrix": confusions.tolist(),
+        "rejected": np.bincount(problem.labels[rejected], minlength=num_classes).tolist(),
+        "num_groups": [count_groups(problem.groups[problem.labels == number]) for number in range(num_classes)],
+    }
+
+
+def _list_properties(rules: AnswerRules, sets: SetThresholds, temperature: float) -> dict[str, Any]:
+    assert rules.novelty is not None
     threshold = rules.threshold if np.isfinite(rules.threshold) else None
     return {
         "calibration": {"temperature": temperature},  # for the record: the weights hold it already
@@ -244,7 +254,6 @@ def _list_properties(
         },
         "prediction_sets": {"alpha": ALPHA, "by_class": sets.by_class, "thresholds": sets.thresholds.tolist()},
         "unknowns": {"rejected_share": REJECTED_SHARE, **rules.novelty.to_json()},
-        "confusions": {"matrix": confusions.tolist(), "num_groups": num_groups},
     }
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from clownfish.errors import ModelFileError, OutputError, PhotosError
 from clownfish.evaluation.counts import Counts, estimate_counts
-from clownfish.evaluation.unknowns import REJECTED_SHARE
 from clownfish.files import check_writable, format_table, write_file
 from clownfish.photos.scan import scan_photos
 from clownfish.prediction.batch import predict_photos
@@ -33,8 +32,9 @@ class CountTable:
     num_unusable: int
     """Photos that cannot be read; they are in no count."""
     num_unlike: int
-    """Photos unlike anything that the model was trained on; they are in no count. Answers that the model is unsure of
-    are counted, since the correction knows how often they are wrong."""
+    """Photos unlike anything that the model was trained on; they are under no answer, but those that are probably of a
+    class are in the corrected counts. Answers that the model is unsure of are counted, since the correction knows how
+    often they are wrong."""
     unusable: tuple[str, ...] = field(repr=False)
     """The first few of them, with the reason."""
 
@@ -78,7 +78,7 @@ def count_photos(
         OutputError: the table exists or cannot be written.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model)
-    confusions, num_groups = _read_confusions(classifier)
+    confusions = _read_confusions(classifier)
     if out is not None:
         check_writable(out)
         if out.exists():
@@ -103,7 +103,9 @@ def count_photos(
     counted = np.array([answers[number] for number in range(len(classifier.classes))], np.int64)
     table = CountTable(
         classes=classifier.classes,
-        counts=estimate_counts(confusions, num_groups, counted),
+        counts=estimate_counts(
+            confusions.matrix, confusions.num_groups, counted, rejected=confusions.rejected, num_unlike=num_unlike
+        ),
         num_photos=num_photos,
         num_unusable=len(unusable),
         num_unlike=num_unlike,
@@ -132,34 +134,47 @@ def describe_counts(table: CountTable) -> Sequence[str]:
         "",
         "Probably: the answers corrected for the confusions seen in cross-validation. That holds for photos taken like"
         " those the model was trained on, and of its classes; new sites, cameras or species are not in the interval.",
-        *_describe_unlike(table.num_unlike),
+        *_describe_unlike(table),
     ]
 
 
-def _describe_unlike(num_unlike: int) -> Sequence[str]:
-    """What the numbers do not hold, where photos were left out of them."""
-    if not num_unlike:
+def _describe_unlike(table: CountTable) -> Sequence[str]:
+    """What became of photos without an answer, where there are any."""
+    if not table.num_unlike:
         return []
+    low, probably, high = table.counts.unlike
     return [
-        f"The {num_unlike} photo{'s' * (num_unlike != 1)} unlike anything seen are in no count and no interval. About"
-        f" {REJECTED_SHARE:.0%} of photos of known classes are called so, of a class that is hard to know more; look at"
-        " them and add those you can name."
+        f"Of the {table.num_unlike} photo{'s' * (table.num_unlike != 1)} unlike anything seen, about {probably}"
+        f" ({low} to {high}) are of these classes, as far as cross-validation tells how many of each are called so:"
+        " they are in the corrected counts, the others in none. Look at them and add those you can name."
     ]
 
 
-def _read_confusions(classifier: Classifier) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Confusions:
+    """Out-of-fold answers of the model."""
+
+    matrix: NDArray[np.int64]
+    """Of photos that are not rejected, shape (num_classes, num_classes), rows true."""
+    rejected: NDArray[np.int64]
+    """Photos of each class that are unlike anything seen, shape (num_classes,)."""
+    num_groups: NDArray[np.int64]
+    """Of all photos of each class, shape (num_classes,)."""
+
+
+def _read_confusions(classifier: Classifier) -> _Confusions:
     held = classifier.read_metadata("confusions")
-    if held is None:
+    if held is None or (isinstance(held, dict) and "matrix" in held and "rejected" not in held):
         raise ModelFileError(
             f"{classifier.path} does not hold how often its classes are confused, which counting needs."
             " Train again with this version of clownfish."
         )
     num_classes = len(classifier.classes)
     try:
-        confusions = np.array(held["matrix"], np.int64)
-        num_groups = np.array(held["num_groups"], np.int64)
+        matrix, rejected, num_groups = (np.array(held[key], np.int64) for key in ("matrix", "rejected", "num_groups"))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"The metadata of {classifier.path} is damaged: {error}.") from error
-    if confusions.shape != (num_classes, num_classes) or num_groups.shape != (num_classes,) or confusions.min() < 0:
+    shapes_fit = matrix.shape == (num_classes, num_classes) and rejected.shape == num_groups.shape == (num_classes,)
+    if not shapes_fit or min(matrix.min(), rejected.min()) < 0:
         raise ModelFileError(f"The metadata of {classifier.path} is damaged: its confusions do not fit its classes.")
-    return confusions, num_groups
+    return _Confusions(matrix=matrix, rejected=rejected, num_groups=num_groups)

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,10 @@ from clownfish.compute import WorkerFailure, run_in_workers
 from clownfish.compute.worker import Message
 from clownfish.images import Preprocessing, decode_file
 from clownfish.prediction.classifier import Answered, Classifier
-from clownfish.records import PhotoFile
+from clownfish.records import Inspection, PhotoFile
+
+_INSPECTED_NAMES = {field.name for field in fields(Inspection)} - {"content_hash", "usable", "colours"}
+"""What is kept of a decode; colours are for audits only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +30,10 @@ class Answer:
     """None for an unusable photo."""
     note: str
     """Why the photo is unusable, or what had to be converted."""
+    inspection: Inspection | None = None
+    """What decoding told beside the pixels, without colours; None for an unusable photo."""
+    picture: NDArray[np.uint8] | None = None
+    """The photo in small and grey, shape (64, 64); None for an unusable photo."""
 
     @property
     def probabilities(self) -> NDArray[np.float32] | None:
@@ -79,11 +86,16 @@ def _answer_in_any_order(classifier: Classifier, photos: Iterable[PhotoFile]) ->
         if isinstance(answer, WorkerFailure):
             return Answer(photo=photo, content_hash="", answered=None, note=str(answer))
         pixels = answer.get("pixels")
+        if pixels is None:
+            return Answer(photo=photo, content_hash=answer["hash"], answered=None, note=answer["note"])
+        kept = {name: value for name, value in answer.items() if name in _INSPECTED_NAMES}
         return Answer(
             photo=photo,
             content_hash=answer["hash"],
-            answered=None if pixels is None else classifier.predict_pixels(pixels),
+            answered=classifier.predict_pixels(pixels),
             note=answer["note"],
+            inspection=Inspection(content_hash=answer["hash"], usable=True, **kept),
+            picture=answer["picture"],
         )
 
     function = "clownfish.prediction.batch:decode_request"
