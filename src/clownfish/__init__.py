@@ -12,9 +12,12 @@ The names below are all there is to the public interface. They are imported when
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+# Type checkers know the name; to import `typing` takes a while, in which Ctrl-C would show a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from clownfish.api import audit as audit
     from clownfish.api import compare as compare
     from clownfish.api import count as count
@@ -80,7 +83,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)  # noqa: PLE0605 (a list of names, only made from the table above)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         module, _, attribute = _HOMES[name].partition(":")
         return getattr(importlib.import_module(module), attribute or name)

@@ -6,13 +6,16 @@ Python would show a traceback.
 
 import os
 import signal
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 _EXIT_INTERRUPTED = 130
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Run the command line."""
     is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # otherwise the caller wants it ignored
     if is_usual:
@@ -24,7 +27,7 @@ def main() -> NoReturn:
     run_command_line()
 
 
-def _leave(_: int, __: FrameType | None) -> NoReturn:
+def _leave(_: int, __: "FrameType | None") -> "NoReturn":
     """At once: an exception could be caught, or shown, by whatever is being imported."""
     os.write(2, b"\nInterrupted. Nothing was begun.\n")
     os._exit(_EXIT_INTERRUPTED)
