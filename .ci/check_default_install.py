@@ -39,6 +39,7 @@ def main() -> None:
     check_no_framework()
     check_imports(environment)
     assert "Usage" in run(environment, "--help")
+    assert "Everything that is needed is there." in run(environment, "doctor")
     draw_photos(Path("photos"))
     run(environment, "train", "photos", "--out", "run", "--quiet")
     check_run(Path("run"))

@@ -46,7 +46,7 @@ def describe_commands() -> str:
 
     parts = []
     for name, command in sorted(program.commands.items()):
-        context = click.Context(command, info_name=f"clownfish {name}")
+        context = click.Context(command, info_name=f"clownfish {name}", help_option_names=["-h", "--help"])
         parts += [f"## clownfish {name}", inspect.cleandoc(command.help or "")]
         parts.append(f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```")
         records = [option.get_help_record(context) for option in command.get_params(context)]

@@ -48,6 +48,7 @@ OPTIONS = {
     "backbones": {"--json"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
+    "doctor": {"--json"},
 }
 ARGUMENTS = {
     "train": ["photos"],
@@ -138,6 +139,12 @@ def test_wrong_command_line_is_explained_on_standard_error(cli: Cli, args: list[
     assert last.startswith("Error: ")
     for word in words:
         assert word in last
+
+
+def test_split_beside_a_column_that_divides_is_refused(cli: Cli) -> None:
+    result = cli("train", "photos.csv", "--split", "70/15/15", "--split-column", "part")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Error: The photos cannot be divided by shares (70/15/15) and by the column 'part' at")
 
 
 def test_error_for_the_user_is_one_message_on_standard_error(cli: Cli) -> None:

@@ -42,6 +42,8 @@ OPTIONS = st.fixed_dictionaries(
 
 @given(OPTIONS)
 def test_config_reads_back_as_written(tmp_path: Path, options: dict[str, Any]) -> None:
+    if options.get("split_column"):
+        options.pop("shares", None)
     config = TrainConfig().change(options)
     path = tmp_path / "config.toml"
     path.write_bytes(format_config(config))
@@ -152,7 +154,23 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
             "has an unknown table [trainig]. Known: photos, split, features, training, examination, answering.",
         ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
-        (b"[training]\nepoch = 3", "There is no option 'epoch'. Did you mean 'epochs'?"),
+        (
+            b"[training]\nepoch = 3",
+            "config.toml, table [training]: There is no option 'epoch'. Did you mean 'epochs'?",
+        ),
+        (b"[training]\nepochs = 0", "config.toml, table [training]: epochs is 0; it must be from 1 to 10,000."),
+        (
+            b"[training]\nepochs = 'many'",
+            "config.toml, table [training]: The option epochs is 'many'; it must be a whole number.",
+        ),
+        (
+            b"[photos]\nepochs = 3",
+            "config.toml, table [photos]: The option 'epochs' belongs into the table [training]. Move it there.",
+        ),
+        (
+            b"[split]\nshares = '70/15/15'\nsplit_column = 'part'",
+            "config.toml, table [split]: The photos cannot be divided by shares (70/15/15) and by the column 'part' at",
+        ),
     ],
 )
 def test_impossible_file_is_explained(tmp_path: Path, content: bytes, message: str) -> None:
@@ -161,6 +179,22 @@ def test_impossible_file_is_explained(tmp_path: Path, content: bytes, message: s
     with pytest.raises(ConfigError) as error:
         read_config(path)
     assert message in str(error.value)
+
+
+def test_shares_beside_a_column_that_divides_are_refused() -> None:
+    message = (
+        "The photos cannot be divided by shares (80/10/10) and by the column 'part' at once. Leave out --split, or"
+        " --split-column (in a config.toml: shares or split_column)."
+    )
+    with pytest.raises(ConfigError) as error:
+        TrainConfig().change({"shares": "80/10/10", "split_column": "part"})
+    assert str(error.value) == message
+    by_column = TrainConfig().change({"split_column": "part"})
+    with pytest.raises(ConfigError, match=r"by shares \(70/15/15\) and by the column 'part' at once"):
+        by_column.change({"shares": "70/15/15"})
+    assert by_column.change({"split_column": "", "shares": "70/15/15"}).split.shares == "70/15/15"
+    by_shares = TrainConfig().change({"shares": "70/15/15", "split_column": ""})
+    assert by_shares.change({"split_column": "part"}) == by_column
 
 
 def test_file_that_is_absent_is_explained(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,34 @@ def test_interrupted_training_says_so_and_leaves_no_run(photos: Path, tmp_path: 
     assert err.strip() == "Interrupted. Nothing is half-written; the same command goes on where it was."
     assert sorted(os.listdir(tmp_path)) == ["photos"]
     assert_gone(helpers)
+
+
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_interruption_while_the_program_is_imported_shows_no_traceback(tmp_path: Path, is_ignored: bool) -> None:
+    """A click that takes its time stands in for a slow disk."""
+    (tmp_path / "click.py").write_text(
+        "import time; print('importing', flush=True); time.sleep(1); raise SystemExit(7)"
+    )
+    handler = "SIG_IGN" if is_ignored else "default_int_handler"
+    script = (
+        f"import signal; signal.signal(signal.SIGINT, signal.{handler}); from clownfish.__main__ import main; main()"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    if is_ignored:  # as `nohup` or a shell's background asks
+        assert (process.returncode, err) == (7, "")
+    else:
+        assert (process.returncode, err) == (130, "\nInterrupted. Nothing was begun.\n")
 
 
 def test_training_is_interrupted_in_its_numerical_part_too(photos: Path, tmp_path: Path) -> None:

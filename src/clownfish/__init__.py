@@ -12,9 +12,12 @@ The names below are all there is to the public interface. They are imported when
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+# Type checkers know the name; to import `typing` takes a while, in which Ctrl-C would show a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from clownfish.api import audit as audit
     from clownfish.api import compare as compare
     from clownfish.api import count as count
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from clownfish.pipeline.audit import Audit as Audit
     from clownfish.pipeline.compare import Comparison as Comparison
     from clownfish.pipeline.count import CountTable as CountTable
+    from clownfish.pipeline.diagnosis import Diagnosis as Diagnosis
+    from clownfish.pipeline.doctor import examine_installation as doctor
     from clownfish.pipeline.evaluate import Evaluation as Evaluation
     from clownfish.pipeline.export import Export as Export
     from clownfish.pipeline.run import Run as Run
@@ -53,6 +58,7 @@ _HOMES = {
     "Audit": "clownfish.pipeline.audit",
     "Comparison": "clownfish.pipeline.compare",
     "CountTable": "clownfish.pipeline.count",
+    "Diagnosis": "clownfish.pipeline.diagnosis",
     "Evaluation": "clownfish.pipeline.evaluate",
     "Export": "clownfish.pipeline.export",
     "ModelFileError": "clownfish.errors",
@@ -65,6 +71,7 @@ _HOMES = {
     "audit": "clownfish.api",
     "compare": "clownfish.api",
     "count": "clownfish.api",
+    "doctor": "clownfish.pipeline.doctor:examine_installation",
     "evaluate": "clownfish.api",
     "export_model": "clownfish.api",
     "load": "clownfish.prediction.classifier:load_classifier",
@@ -76,7 +83,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)  # noqa: PLE0605 (a list of names, only made from the table above)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         module, _, attribute = _HOMES[name].partition(":")
         return getattr(importlib.import_module(module), attribute or name)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clownfish.prediction.table import TableSummary
     from clownfish.progress import Progress
 
+EXIT_INCOMPLETE = 1
 EXIT_ERROR = 2
 EXIT_SOME_UNUSABLE = 3
 EXIT_INTERRUPTED = 130
@@ -407,6 +408,18 @@ def cache(clear: bool, as_json: bool) -> None:
     _print(f"At most {summary.max_bytes / 1e9:,.1f} GB (CLOWNFISH_CACHE_GB); the folder is CLOWNFISH_CACHE.")
     if opened.warning:
         _print(opened.warning)
+
+
+@clownfish.command()
+@_json
+def doctor(as_json: bool) -> None:
+    """Say what is installed, what is missing, and the command that fixes it. Exit code 1 if something is needed."""
+    from clownfish.pipeline.doctor import examine_installation
+
+    diagnosis = examine_installation()
+    _print(json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False) if as_json else str(diagnosis))
+    if not diagnosis.is_complete:
+        sys.exit(EXIT_INCOMPLETE)
 
 
 @clownfish.command()

@@ -16,12 +16,14 @@ from clownfish.photos.labels import is_valid_text
 from clownfish.splits import parse_shares
 from clownfish.training.selection import TrainingOptions
 
+_DEFAULT_SHARES = "80/10/10"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitOptions:
     """How photos are divided into parts."""
 
-    shares: str = "80/10/10"
+    shares: str = _DEFAULT_SHARES
     """Per cent of training, validation and test photos."""
     split_column: str = ""
     """A column of the CSV that says train, validation or test; "" to draw."""
@@ -30,9 +32,11 @@ class SplitOptions:
         """Check the values.
 
         Raises:
-            ConfigError: the shares are not understood.
+            ConfigError: the shares are not understood, or would not be used.
         """
         parse_shares(self.shares)
+        if self.split_column and self.shares != _DEFAULT_SHARES:
+            raise _refuse_two_splits(self.shares, self.split_column)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +101,8 @@ class TrainConfig:
     def change(self, options: Mapping[str, Any]) -> Self:
         """Set options by their plain names, whatever section they are in.
 
+        A column that divides the photos takes the place of shares that were there before.
+
         Args:
             options: values by name, such as {"epochs": 10, "group_by": "site"}.
 
@@ -104,13 +110,19 @@ class TrainConfig:
             A changed copy.
 
         Raises:
-            ConfigError: an unknown name, a value of the wrong type or out of range.
+            ConfigError: an unknown name, a value of the wrong type or out of range, or two that exclude each other.
         """
         sections = {section.name: getattr(self, section.name) for section in fields(self)}
+        changes: dict[str, dict[str, Any]] = {}
         for name, value in options.items():
             section = _find_section(sections, name)
-            sections[section] = replace(sections[section], **{name: _convert(sections[section], name, value)})
-        return replace(self, **sections)
+            changes.setdefault(section, {})[name] = _convert(sections[section], name, value)
+        split = changes.get("split", {})
+        if split.get("split_column"):
+            if "shares" in split:
+                raise _refuse_two_splits(split["shares"], split["split_column"])
+            split["shares"] = _DEFAULT_SHARES
+        return replace(self, **{name: replace(sections[name], **values) for name, values in changes.items()})
 
     def flatten(self) -> dict[str, Any]:
         """All options by their plain names."""
@@ -127,7 +139,8 @@ def read_config(path: Path) -> TrainConfig:
         The options.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, or holds unknown or impossible options.
+        ConfigError: the file cannot be read, is no TOML, or holds options that are unknown, impossible or in the
+            wrong table.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -135,15 +148,18 @@ def read_config(path: Path) -> TrainConfig:
         raise ConfigError(f"The config file {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:  # tomllib lets through those of huge numbers and deep nesting
         raise ConfigError(f"The config file {path} is not valid TOML: {error}.") from error
-    options: dict[str, Any] = {}
-    known = [section.name for section in fields(TrainConfig)]
+    sections = {section.name: getattr(TrainConfig(), section.name) for section in fields(TrainConfig)}
+    known = list(sections)
     for section, values in content.items():
         if section not in known:
             raise ConfigError(f"The config file {path} has an unknown table [{section}]. Known: {', '.join(known)}.")
         if not isinstance(values, dict):
             raise ConfigError(f"The config file {path} sets {section} = {values!r}; it must be a table [{section}].")
-        options.update(values)
-    return TrainConfig().change(options)
+        try:
+            sections[section] = _read_table(sections, section, values)
+        except ConfigError as error:
+            raise ConfigError(f"The config file {path}, table [{section}]: {error}") from error
+    return TrainConfig(**sections)
 
 
 def format_config(config: TrainConfig) -> bytes:
@@ -163,6 +179,22 @@ def format_config(config: TrainConfig) -> bytes:
     }
     header = "# Every option of this run. Repeat it: clownfish train --config THIS_FILE\n\n"
     return (header + tomli_w.dumps(content)).encode()
+
+
+def _read_table(sections: Mapping[str, Any], section: str, values: Mapping[str, Any]) -> Any:
+    for name in values:
+        home = _find_section(sections, name)
+        if home != section:
+            raise ConfigError(f"The option {name!r} belongs into the table [{home}]. Move it there.")
+    own = sections[section]
+    return replace(own, **{name: _convert(own, name, value) for name, value in values.items()})
+
+
+def _refuse_two_splits(shares: str, split_column: str) -> ConfigError:
+    return ConfigError(
+        f"The photos cannot be divided by shares ({shares}) and by the column {split_column!r} at once. Leave out"
+        " --split, or --split-column (in a config.toml: shares or split_column)."
+    )
 
 
 def _find_section(sections: Mapping[str, Any], name: str) -> str:

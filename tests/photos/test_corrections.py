@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from clownfish.errors import PhotosError
-from clownfish.photos.corrections import Correction, apply_corrections, read_corrections
+from clownfish.photos.corrections import Correction, apply_corrections, explain_new_labels, read_corrections
 from clownfish.records import PhotoFile
 
 PHOTOS = tuple(PhotoFile(file=f"{label}/{number}.jpg", path="", label=label) for label in "ab" for number in range(3))
@@ -67,6 +67,26 @@ def test_every_correction_that_does_not_fit_is_named() -> None:
         " row."
     )
     assert third.startswith("The labels 'A' and 'a' differ only by upper case")
+
+
+def test_label_that_only_a_correction_gives_is_told_with_its_file() -> None:
+    photos = [
+        PhotoFile(file=f"{label}/{number}.jpg", path="", label=label) for label in ("bee", "ant") for number in "01"
+    ]
+    corrections = [correct("bee\\0.jpg", "bee", "ants"), correct("bee/1.jpg", "bee", "zebra")]
+    found = explain_new_labels(apply_corrections(photos, corrections, "c.csv"), corrections, "c.csv")
+    assert found == [
+        "c.csv gives bee/0.jpg the label 'ants', which no other photo has. Did you mean 'ant'? "
+        'Mend the column "new".',
+        "c.csv gives bee/1.jpg the label 'zebra', which no other photo has. Mend the column \"new\".",
+    ]
+
+
+@pytest.mark.parametrize("new", ["ant", "_unknown", ""])
+def test_label_that_is_known_is_no_slip(new: str) -> None:
+    photos = [PhotoFile(file=f"{label}/0.jpg", path="", label=label) for label in ("bee", "ant ")]
+    corrections = [correct("bee/0.jpg", "bee", new), correct("ant /0.jpg", "ant", "ant")]
+    assert explain_new_labels(apply_corrections(photos, corrections, "c.csv"), corrections, "c.csv") == []
 
 
 @pytest.mark.parametrize(

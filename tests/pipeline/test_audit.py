@@ -11,7 +11,7 @@ from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, OutputError, PhotosError
 from clownfish.pipeline.audit import audit_photos
 from pictures import draw_photo, write_photo
-from runs import Cli, write_classes
+from runs import Cli, write_classes, write_table
 
 pytestmark = pytest.mark.usefixtures("shared_cache", "no_helpers")
 
@@ -149,3 +149,17 @@ def test_corrections_that_do_not_fit_are_an_error(tmp_path: Path, cli: Cli) -> N
         assert "says that ant/00.png is labelled 'bee', but it is labelled 'ant'" in result.err
     with pytest.raises(PhotosError, match="no file"):
         clownfish.audit(photos, corrections=tmp_path / "none.csv", quiet=True)
+
+
+def test_slip_in_the_corrections_is_told_with_their_file(cli: Cli, insects: Path, tmp_path: Path) -> None:
+    rows = [{"file": "ant/02.png", "old": "ant", "new": "beee", "reason": ""}]
+    table = write_table(tmp_path / "mended.csv", rows)
+    for command in ("audit", "train"):
+        result = cli(command, insects, "--corrections", table)
+        assert result.code == 2
+        assert "The class 'beee' has 1 usable photo; " in result.err
+        assert f"{table} gives ant/02.png the label 'beee', which no other photo has. Did you mean 'bee'?" in result.err
+    result = cli("train", insects, "--corrections", table, "--min-photos", 3, "--fast", "--epochs", 1)
+    assert "Corrections applied: 1 label changed, 0 left out. Labels that no photo had before: beee (1)." in (
+        " ".join(result.out.split())
+    )

@@ -19,6 +19,7 @@ from clownfish.export.torch_file import build_torch
 from clownfish.pipeline import export as export_module
 from clownfish.pipeline.export import export_classifier
 from clownfish.pipeline.run import Run
+from clownfish.pipeline.run_photos import find_run_photos
 from pictures import draw_photo, write_photo
 from runs import Cli
 
@@ -83,7 +84,7 @@ def test_certificate_does_not_stay_without_its_file(
 def test_int8_is_calibrated_on_training_photos_that_are_given(digits_run: Run, digits: Path, tmp_path: Path) -> None:
     model = shutil.copy(digits_run.path / "model.onnx", tmp_path / "alone.onnx")
     for kind, other in (("tflite", "dynamic"), ("onnx", "float16")):
-        needed = rf"alone\.onnx was trained on are needed, and none is where it was\. Give them .* --quantize {other},"
+        needed = rf"alone\.onnx was trained on are needed, and none is .*, unchanged\. Give them .* --quantize {other},"
         with pytest.raises(PhotosError, match=needed):
             export_classifier(model, kind, precision="int8")
     exported = export_classifier(model, "tflite", precision="int8", photos=digits, force=True)
@@ -99,6 +100,41 @@ def test_onnx_is_made_smaller(digits_run: Run, tmp_path: Path) -> None:
     assert exported.facts["certified"]
     assert exported.path.stat().st_size < 0.55 * (digits_run.path / "model.onnx").stat().st_size
     assert clownfish.load(exported.path).classes == digits_run.classifier.classes
+
+
+@pytest.fixture
+def run_of_insects(insects: Path, tmp_path: Path, shared_cache: None) -> Run:
+    """A run whose photos a test may change; they lie in tmp_path / "photos"."""
+    photos = shutil.copytree(insects, tmp_path / "photos")
+    return clownfish.train(photos, out=tmp_path / "run", epochs=1, fast=True, quiet=True)
+
+
+def test_photos_that_were_written_over_are_left_out(cli: Cli, run_of_insects: Run) -> None:
+    found = find_run_photos(run_of_insects.path)
+    trained = [photo for photo in found if photo.part == "train"]
+    held_out = [photo for photo in found if photo.part != "train"]
+    shutil.copy(trained[0].photo.path, held_out[0].photo.path)
+    write_photo(Path(trained[1].photo.path), draw_photo(24, 24, seed=999))
+    half = run_of_insects.path / "half.onnx"
+    result = cli("export", run_of_insects.path, "--to", "onnx", "--quantize", "float16", "--out", half)
+    source = "validation and test photos of the run, without 1 that changed since the training"
+    assert f"of {len(held_out) - 1} photos ({source});" in result.out
+    facts = json.loads(half.with_name("half.onnx.certificate.json").read_text(encoding="utf-8"))
+    assert (facts["num_photos"], facts["photos"]) == (len(held_out) - 1, source)
+    exported = export_classifier(run_of_insects.path, "onnx", precision="int8", force=True)
+    calibrated = f"; calibrated without 1 of {len(trained)} training photos, which changed too"
+    assert exported.facts["photos"] == source + calibrated
+
+
+def test_run_whose_photos_all_changed_cannot_be_checked(run_of_insects: Run) -> None:
+    for number, photo in enumerate(find_run_photos(run_of_insects.path)):
+        write_photo(Path(photo.photo.path), draw_photo(24, 24, seed=1000 + number))
+    with pytest.raises(
+        ExportError, match=r"checked on\. Give .+ those looked for are .+ run, without \d+ that changed since the"
+    ):
+        export_classifier(run_of_insects.path, "onnx", precision="float16")
+    with pytest.raises(PhotosError, match="none is where it was, unchanged"):
+        export_classifier(run_of_insects.path, "onnx", precision="int8")
 
 
 def test_labels_alone(cli: Cli, digits_run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,12 @@ def test_photos_that_are_gone_and_folders_that_are_no_run_give_none(digits_run: 
     config = moved / "config.toml"
     config.write_text(config.read_text(encoding="utf-8").replace("digits", "gone"), encoding="utf-8")
     assert find_run_photos(moved) == []
+
+
+def test_photo_that_was_written_over_or_is_gone_has_changed(digits_run: Run, tmp_path: Path) -> None:
+    photo = find_run_photos(digits_run.path)[0]
+    assert photo.is_unchanged()
+    other = tmp_path / "other.png"
+    other.write_bytes(Path(photo.photo.path).read_bytes() + b" ")
+    assert not replace(photo, photo=replace(photo.photo, path=str(other))).is_unchanged()
+    assert not replace(photo, photo=replace(photo.photo, path=str(tmp_path / "gone.png"))).is_unchanged()

@@ -29,7 +29,10 @@ pytestmark = [
 def test_exports_agree_on_every_photo(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOWNFISH_CACHE", str(tmp_path / "cache"))
     run = clownfish.train(DATA / name, out=tmp_path / "run", fast=True, quiet=True)
-    photos = [RunPhoto(photo=photo, part="test", group="") for photo in scan_labelled_photos(DATA / name).photos]
+    photos = [
+        RunPhoto(photo=photo, part="test", group="", content_hash="")
+        for photo in scan_labelled_photos(DATA / name).photos
+    ]
     sizes = {}
     for quantize, bar in (("float32", EXACT), ("int8", ROUNDED)):
         exported = clownfish.export_model(run.path, "tflite", quantize=quantize, quiet=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clownfish.errors import PhotosError
-from clownfish.photos.labels import find_label_problems
+from clownfish.photos.labels import MIN_PHOTOS, find_label_problems
 from clownfish.photos.scan import read_lines
-from clownfish.records import Catalog, PhotoFile
+from clownfish.records import UNKNOWN_LABEL, Catalog, Photo, PhotoFile
 
 _COLUMNS = ("file", "old", "new", "reason")
 _LEAVE_OUT = ("", "-", "\u2013", "\u2014")
@@ -135,6 +135,44 @@ def apply_corrections(
     return tuple(_correct(photo, change.get(photo.file)) for photo in photos)
 
 
+def explain_new_labels(photos: Sequence[PhotoFile], corrections: Sequence[Correction], source: str) -> list[str]:
+    """Say which classes are too small because a correction has made them, perhaps by a slip of the pen.
+
+    Args:
+        photos: with their corrected labels.
+        corrections: what was applied.
+        source: the file of the corrections, for the message.
+
+    Returns:
+        One sentence for each label that only corrections give, and only to a few photos.
+    """
+    new = _list_new_labels(photos, corrections)
+    others = sorted({photo.label for photo in photos if photo.label} - set(new))
+    sentences = []
+    for label, files in new.items():
+        if len(files) < MIN_PHOTOS:
+            near = difflib.get_close_matches(label, others, n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            sentences.append(
+                f"{source} gives {' and '.join(files)} the label {label!r}, which no other photo has. {hint}Mend the"
+                ' column "new".'
+            )
+    return sentences
+
+
+def _list_new_labels(photos: Sequence[PhotoFile | Photo], corrections: Sequence[Correction]) -> dict[str, list[str]]:
+    """Labels that no photo had before the corrections, each with its files."""
+    by_file = {item.file.replace("\\", "/"): item for item in corrections if item.new}
+    corrected = [photo for photo in photos if photo.file.replace("\\", "/") in by_file]
+    before = {photo.label for photo in photos if photo.file.replace("\\", "/") not in by_file}
+    before |= {item.old for item in corrections}
+    found: dict[str, list[str]] = {}
+    for photo in corrected:
+        if photo.label.strip() not in before | {UNKNOWN_LABEL} and photo.label not in before:
+            found.setdefault(photo.label, []).append(photo.file)
+    return found
+
+
 def note_corrections(catalog: Catalog, corrections: Sequence[Correction]) -> Catalog:
     """Write into each corrected photo's note what it was, and count the corrections.
 
@@ -160,6 +198,8 @@ def note_corrections(catalog: Catalog, corrections: Sequence[Correction]) -> Cat
     num_left_out = sum(not correction.new for correction in corrections)
     num_changed = sum(bool(correction.new) and correction.new != correction.old for correction in corrections)
     note = f"Corrections applied: {num_changed} label{'s' * (num_changed != 1)} changed, {num_left_out} left out."
+    if new := _list_new_labels(photos, corrections):
+        note += f" Labels that no photo had before: {_list_some([f'{label} ({len(new[label])})' for label in new])}."
     return replace(catalog, photos=tuple(photos), notes=(note, *catalog.notes))
 
 

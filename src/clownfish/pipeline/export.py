@@ -122,7 +122,7 @@ def export_classifier(
     if kind == "saved-labels":
         write_file(path, format_labels(classifier.classes))
         return Export(path=path, certificate=None, facts={})
-    chosen = _find_photos(classifier, photos)
+    chosen = _find_photos(classifier, photos, is_calibrated=precision == "int8")
     build = _prepare(classifier, kind, precision, chosen)
     data = build({"precision": precision})
     bar = choose_bar(precision)
@@ -136,7 +136,7 @@ def export_classifier(
     )
     if certificate.failures:
         if not force:
-            raise ExportError(_describe_failure(path, classifier, certificate))
+            raise ExportError(_describe_failure(path, classifier, certificate, chosen.source))
         data = build({"precision": precision, "not_certified": list(certificate.failures)})
     facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
@@ -192,15 +192,10 @@ def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, ov
     return path
 
 
-def _find_photos(classifier: Classifier, place: str | Path | None) -> _Photos:
+def _find_photos(classifier: Classifier, place: str | Path | None, *, is_calibrated: bool) -> _Photos:
     """Those of the run; or those that were given, divided by whether the model was trained on them."""
     if place is None:
-        found = find_run_photos(classifier.path.parent)
-        return _Photos(
-            training=[photo for photo in found if photo.part == "train"],
-            held_out=[photo for photo in found if photo.part != "train"],
-            source="validation and test photos of the run",
-        )
+        return _choose_unchanged(find_run_photos(classifier.path.parent), is_calibrated=is_calibrated)
     scan = scan_labelled_photos(Path(place), min_classes=1)
     training, held_out = [], []
     for photo in scan.photos:
@@ -211,10 +206,30 @@ def _find_photos(classifier: Classifier, place: str | Path | None) -> _Photos:
         except UnusablePhotoError:
             continue
         if classifier.was_trained_on(content_hash):
-            training.append(RunPhoto(photo=photo, part="train", group=content_hash))
+            training.append(RunPhoto(photo=photo, part="train", group=content_hash, content_hash=content_hash))
         else:
-            held_out.append(RunPhoto(photo=photo, part="test", group=content_hash))
-    return _Photos(training=training, held_out=held_out, source="photos that were given, without those of the training")
+            held_out.append(RunPhoto(photo=photo, part="test", group=content_hash, content_hash=content_hash))
+    source = "photos that were given, without those of the training"
+    return _Photos(training=_spread(training), held_out=held_out, source=source)
+
+
+def _choose_unchanged(found: Sequence[RunPhoto], *, is_calibrated: bool) -> _Photos:
+    """A photo that was written over is none of the run's: it may even be one of those that the model learned from."""
+    of_training = _spread([photo for photo in found if photo.part == "train"]) if is_calibrated else []
+    of_others = [photo for photo in found if photo.part != "train"]
+    training = [photo for photo in of_training if photo.is_unchanged()]
+    held_out = [photo for photo in of_others if photo.is_unchanged()]
+    source = "validation and test photos of the run"
+    if num_changed := len(of_others) - len(held_out):
+        source += f", without {num_changed} that changed since the training"
+    if num_changed := len(of_training) - len(training):
+        source += f"; calibrated without {num_changed} of {len(of_training)} training photos, which changed too"
+    return _Photos(training=training, held_out=held_out, source=source)
+
+
+def _spread(photos: list[RunPhoto]) -> list[RunPhoto]:
+    """A sample over all classes, for photos lie sorted by class."""
+    return photos[:: max(1, len(photos) // _NUM_CALIBRATED)][:_NUM_CALIBRATED]
 
 
 def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos) -> Callable[[dict[str, Any]], bytes]:
@@ -224,8 +239,9 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
     if precision == "int8" and not pictures:
         raise PhotosError(
             [
-                f"For int8, some of the photos that {classifier.path} was trained on are needed, and none is where it"
-                f" was. Give them with --photos, or choose --quantize {_UNCALIBRATED[kind]}, which needs none."
+                f"For int8, some of the photos that {classifier.path} was trained on are needed, and none is"
+                " where it was, unchanged. Give them with --photos, or choose --quantize"
+                f" {_UNCALIBRATED[kind]}, which needs none."
             ]
         )
     ranges = measure_ranges(model, list_rounded_tensors(lower_model(model)), pictures) if pictures else {}
@@ -262,16 +278,14 @@ def _read_original(name: str) -> dict[str, NDArray[Any]] | None:
 
 
 def _load_pictures(classifier: Classifier, photos: Sequence[RunPhoto]) -> Iterator[NDArray[np.uint8]]:
-    """Spread over all classes, for photos lie sorted by class."""
-    step = max(1, len(photos) // _NUM_CALIBRATED)
-    for photo in photos[::step][:_NUM_CALIBRATED]:
+    for photo in photos:
         try:
             yield decode_photo(read_photo_file(Path(photo.photo.path)), classifier.preprocessing).pixels
         except UnusablePhotoError:
             continue
 
 
-def _describe_failure(path: Path, classifier: Classifier, certificate: Certificate) -> str:
+def _describe_failure(path: Path, classifier: Classifier, certificate: Certificate, source: str) -> str:
     lines = [f"{path.name} does not say what {classifier.path} says: {'; '.join(certificate.failures)}."]
     photos = certificate.facts.get("disagreeing_photos", [])
     if photos:
@@ -279,7 +293,7 @@ def _describe_failure(path: Path, classifier: Classifier, certificate: Certifica
         more = ", ..." if len(photos) > _MAX_NAMED else ""
         lines.append(f"They disagree on {named}{more}.")
     if not certificate.facts["num_photos"]:
-        lines.append("Give photos that the model was not trained on with --photos.")
+        lines.append(f"Give photos that the model was not trained on with --photos; those looked for are {source}.")
     lines.append("Nothing was written; with --force it is, marked as not certified.")
     return " ".join(lines)
 

@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from clownfish.backbones import load_backbone
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
+from clownfish.errors import PhotosError
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, extract_views, keep_rows
 from clownfish.features.pictures import load_pictures
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
 from clownfish.photos.catalog import PhotosOptions, build_catalog
-from clownfish.photos.corrections import Correction, apply_corrections, note_corrections, read_corrections
+from clownfish.photos.corrections import (
+    Correction,
+    apply_corrections,
+    explain_new_labels,
+    note_corrections,
+    read_corrections,
+)
 from clownfish.photos.scan import Scan, scan_labelled_photos
 from clownfish.progress import Progress
 from clownfish.records import Backbone, Catalog, Inspection, PhotoFile
@@ -167,13 +174,17 @@ def group_photos(
         PhotosError: what is left is too little to learn from.
         ConfigError: an option makes no sense.
     """
-    catalog = build_catalog(
-        found.scan.photos,
-        seen.inspections,
-        options,
-        features=seen.features,
-        load_pictures=lambda places: load_pictures(places, seen.cache),
-    )
+    try:
+        catalog = build_catalog(
+            found.scan.photos,
+            seen.inspections,
+            options,
+            features=seen.features,
+            load_pictures=lambda places: load_pictures(places, seen.cache),
+        )
+    except PhotosError as error:
+        slips = explain_new_labels(found.scan.photos, found.corrections, options.corrections)
+        raise PhotosError([*error.problems, *slips]) from error
     material = Material(
         scan=found.scan,
         catalog=catalog,
