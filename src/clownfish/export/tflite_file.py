@@ -7,6 +7,7 @@ from clownfish.errors import MissingExtraError
 from clownfish.export.rounding import Ranges
 from clownfish.export.tflite.graph import Graph
 from clownfish.export.tflite.lowering import lower_model
+from clownfish.export.tflite.maps import find_map_sources
 from clownfish.export.tflite.quantization import (
     halve_weights,
     quantize_activations,
@@ -24,6 +25,7 @@ def build_tflite(
     *,
     score_threshold: float | None = None,
     ranges: Ranges | None = None,
+    with_maps: bool = False,
 ) -> bytes:
     """Write a model as TensorFlow Lite, with its labels and all that clownfish knows inside.
 
@@ -33,6 +35,7 @@ def build_tflite(
         precision: float32; float16 weights; "dynamic", 8-bit weights; or int8, 8-bit weights and activations.
         score_threshold: largest probability from which on a photo is answered; None to answer always.
         ranges: for int8, of every tensor of `list_rounded_tensors`, from photos like those to come.
+        with_maps: give out what lies over space before the means of the features, too, as `find_map_sources` finds it.
 
     Returns:
         The file: "image" uint8 (1, size, size, 3) to "probabilities" and, where the model has it, "embedding", both
@@ -55,6 +58,8 @@ def build_tflite(
         outputs=graph.outputs,
     )
     graph = _reduce(graph, precision, ranges or {})
+    if with_maps:
+        graph.outputs += tuple(source.name for source in find_map_sources(graph))
     return append_files(serialise_graph(graph, standard), facts["labels"], {**facts, "precision": precision})
 
 

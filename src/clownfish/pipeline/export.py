@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,19 +18,20 @@ from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_red
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import list_rounded_tensors
 from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
-from clownfish.files import encode_text, write_file
+from clownfish.files import check_free, encode_text, write_file, write_folder
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.certificate import EXACT, ROUNDED, Certificate, certify
 from clownfish.pipeline.run_photos import RunPhoto, find_run_photos
+from clownfish.pipeline.web import describe_runtime, make_web_files
 from clownfish.prediction.classifier import Classifier, load_classifier
 from clownfish.progress import NoProgress, Progress
 
-FORMATS = ("tflite", "onnx", "saved-labels")
+FORMATS = ("tflite", "onnx", "web", "saved-labels")
 CERTIFICATE_ENDING = ".certificate.json"
 _NUM_CALIBRATED = 200
 _MAX_NAMED = 5
-_RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime"}
+_RUNTIMES = {"tflite": "ai-edge-litert", "web": "ai-edge-litert", "onnx": "onnxruntime"}
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,21 @@ def export_classifier(
     out: str | Path | None = None,
     overwrite: bool = False,
     force: bool = False,
+    folder: bool = False,
     progress: Progress | None = None,
 ) -> Export:
     """Write a model in another form, unless it then says something else.
 
     Args:
         model: a `model.onnx`, or the run folder that holds one.
-        kind: "tflite", "onnx" or "saved-labels".
-        precision: "float32" (tflite only), "float16", "dynamic" (tflite only) or "int8"; None for float32 as TensorFlow
-            Lite and int8 as ONNX.
+        kind: "tflite", "onnx", "web" or "saved-labels".
+        precision: "float32", "float16", "dynamic" or "int8", ONNX only the second and the last; None for float32 as
+            TensorFlow Lite and int8 otherwise.
         photos: labelled photos to check on, and for int8 some that the model was trained on; None for those of the run.
         out: the file to write; None for a name beside the model.
         overwrite: replace an existing file.
         force: write the file even if it disagrees; it is then marked as not certified.
+        folder: for web: a folder that installs as an app, instead of one file.
         progress: shows how far the work has come.
 
     Returns:
@@ -89,15 +92,20 @@ def export_classifier(
         ExportError: the exported model disagrees with the original, or could not be checked.
         OutputError: the file exists or cannot be written.
     """
-    precision = _check_choice(kind, precision)
-    if kind == "tflite":
+    precision = _check_choice(kind, precision, folder=folder)
+    if kind in ("tflite", "web"):
         check_extra()
     classifier = load_classifier(model)
     if classifier.read_metadata("precision") is not None:
         raise ModelFileError(
             f"{classifier.path} was made by clownfish export already. Give the model.onnx that it was made of."
         )
-    path = _choose_path(classifier.path, kind, precision, None if out is None else Path(out), overwrite=overwrite)
+    out = None if out is None else Path(out)
+    if folder:
+        path = classifier.path.with_name("web") if out is None else out
+        check_free(path)
+    else:
+        path = _choose_path(classifier.path, kind, precision, out, overwrite=overwrite)
     if kind == "saved-labels":
         write_file(path, format_labels(classifier.classes))
         return Export(path=path, certificate=None, facts={})
@@ -117,19 +125,35 @@ def export_classifier(
         if not force:
             raise ExportError(_describe_failure(path, classifier, certificate))
         data = build({"precision": precision, "not_certified": list(certificate.failures)})
-    facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
+    files = {path.name: data}
+    if kind == "web":
+        files = make_web_files(classifier, data, certificate.facts, certificate.failures, is_folder=folder)
+    facts = _describe(classifier, path, files, kind, precision, chosen.source, certificate)
+    if kind == "web":
+        facts["exported"] |= {"model_sha256": hashlib.sha256(data).hexdigest(), "page": describe_runtime()}
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
     write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
-    write_file(path, data)  # last, so that there is never a file without a certificate
+    # last, so that there is never a file without a certificate
+    if folder:
+        write_folder(path, files)
+    else:
+        write_file(path, next(iter(files.values())))
     return Export(path=path, certificate=beside, facts=facts)
 
 
-def _check_choice(kind: str, precision: str | None) -> str:
+def _check_choice(kind: str, precision: str | None, *, folder: bool) -> str:
     if kind not in FORMATS:
         raise ConfigError(f"There is no form {kind!r}. Choose one of: {', '.join(FORMATS)}.")
-    known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS, "saved-labels": ()}
+    if folder and kind != "web":
+        raise ConfigError(f"--folder is for --to web; --to {kind} writes one file. Leave it out.")
+    known: dict[str, tuple[str, ...]] = {
+        "tflite": PRECISIONS,
+        "onnx": ONNX_PRECISIONS,
+        "web": PRECISIONS,
+        "saved-labels": (),
+    }
     if precision is None:
-        return {"tflite": "float32", "onnx": "int8", "saved-labels": ""}[kind]
+        return {"tflite": "float32", "onnx": "int8", "web": "int8", "saved-labels": ""}[kind]
     if precision not in known[kind]:
         choice = f"Choose one of: {', '.join(known[kind])}." if known[kind] else "Leave it out."
         raise ConfigError(f"--to {kind} has no --quantize {precision}. {choice}")
@@ -138,7 +162,8 @@ def _check_choice(kind: str, precision: str | None) -> str:
 
 def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, overwrite: bool) -> Path:
     ending = "" if precision == "float32" else f"-{precision}"
-    name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{kind}"
+    name = f"{model.stem}{ending}.{kind}"
+    name = {"saved-labels": "labels.txt", "web": f"{model.stem}.html"}.get(kind, name)
     path = model.with_name(name) if out is None else out
     if path.exists() and path.samefile(model):
         raise OutputError(f"{path} is the model itself. Give another name with --out.")
@@ -193,7 +218,12 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
         threshold = float(classifier.rules.threshold)
     properties = classifier.read_all_metadata()
     return lambda facts: build_tflite(
-        model, {**properties, **facts}, cast(Precision, precision), score_threshold=threshold, ranges=ranges
+        model,
+        {**properties, **facts},
+        cast(Precision, precision),
+        score_threshold=threshold,
+        ranges=ranges,
+        with_maps=kind == "web",
     )
 
 
@@ -221,8 +251,15 @@ def _describe_failure(path: Path, classifier: Classifier, certificate: Certifica
 
 
 def _describe(
-    classifier: Classifier, path: Path, data: bytes, kind: str, precision: str, source: str, certificate: Certificate
+    classifier: Classifier,
+    path: Path,
+    files: Mapping[str, bytes],
+    kind: str,
+    precision: str,
+    source: str,
+    certificate: Certificate,
 ) -> dict[str, Any]:
+    main = next(iter(files.values()))  # of a folder, the page
     runtime = _RUNTIMES[kind]
     return {
         "schema": 1,
@@ -238,8 +275,8 @@ def _describe(
         },
         "exported": {
             "file": path.name,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "bytes": len(data),
+            "sha256": hashlib.sha256(main).hexdigest(),
+            "bytes": sum(map(len, files.values())),
             "form": kind,
             "precision": precision,
             "runtime": f"{runtime} {version(runtime)}",
