@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.maps import find_map_sources
+from clownfish.export.tflite.quantization import shorten_numbers
 
 _MODULES = ("pixels.js", "answers.js", "network.js", "table.js", "interface.js")
 """In the order in which they need each other."""
@@ -37,7 +38,7 @@ def build_page(model: bytes, facts: Mapping[str, Any], title: str, *, is_folder:
     """Write the page.
 
     Args:
-        model: a TensorFlow Lite file of `build_tflite` with maps.
+        model: a TensorFlow Lite file of `build_tflite` for the web.
         facts: what the page knows; see `pipeline.web`. Everything in it may be hostile.
         title: shown on top.
         is_folder: whether a manifest and a service worker lie beside it.
@@ -146,14 +147,12 @@ def read_runtime_version() -> str:
     return version
 
 
-def _find_numbers(model: bytes, values: NDArray[Any]) -> dict[str, Any] | None:
-    """Weights lie in the file in full or in half precision; found by what they are, they need no second copy."""
-    limit = np.finfo(np.float16).max
-    for kind in (np.float32, np.float16):
-        stored = np.clip(values, -limit, limit).astype(kind) if kind is np.float16 else values.astype(kind)
+def _find_numbers(model: bytes, values: NDArray[np.float32]) -> dict[str, int] | None:
+    """Weights lie in the file, perhaps rounded; found by what they are, they need no second copy."""
+    for stored in (values, shorten_numbers(values)):
         offset = model.find(stored.tobytes())
         if offset >= 0:
-            return {"offset": offset, "length": values.size, "type": np.dtype(kind).name}
+            return {"offset": offset, "length": values.size}
     return None
 
 

@@ -17,7 +17,7 @@ from clownfish.export.labels import format_labels
 from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import list_rounded_tensors
-from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
+from clownfish.export.tflite_file import PRECISIONS, WEB_PRECISIONS, Precision, build_tflite, check_extra
 from clownfish.files import check_free, encode_text, write_file, write_folder
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
@@ -149,7 +149,7 @@ def _check_choice(kind: str, precision: str | None, *, folder: bool) -> str:
     known: dict[str, tuple[str, ...]] = {
         "tflite": PRECISIONS,
         "onnx": ONNX_PRECISIONS,
-        "web": PRECISIONS,
+        "web": WEB_PRECISIONS,
         "saved-labels": (),
     }
     if precision is None:
@@ -223,7 +223,7 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
         cast(Precision, precision),
         score_threshold=threshold,
         ranges=ranges,
-        with_maps=kind == "web",
+        for_web=kind == "web",
     )
 
 

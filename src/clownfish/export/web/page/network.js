@@ -23,13 +23,19 @@ export async function loadNetwork(facts) {
   const litert = await import(makeUrl(core));
   const build = (await litert.supportsFeature("relaxedSimd")) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
   const [starter, program, model] = await Promise.all([unpack(`${build}.js`), unpack(`${build}.wasm`), unpack("model")]);
-  self.Module = { wasmBinary: program };
+  litert.Environment.create = async () => new litert.Environment({ webGpuDevice: null }); // no graphics card is asked for
+  self.Module = { wasmBinary: program, printErr: report };
   await litert.loadLiteRt(`${makeUrl(starter)}#${build}.js`);
   const compiled = await litert.loadAndCompile(model, { accelerator: "wasm" });
   const network = new Network(litert, compiled, facts, model);
   const { size } = facts.preprocessing;
   for (let run = 0; run < NUM_BEFORE; run += 1) await network.run(new Uint8Array(size * size * 3));
   return network;
+}
+
+/** The runtime writes what it is doing to the same place as errors. */
+function report(text) {
+  if (!/^(INFO|WARNING):/.test(text)) console.error(text);
 }
 
 class Network {
@@ -48,7 +54,10 @@ class Network {
     const image = new this.litert.Tensor(pixels, [1, this.size, this.size, 3]);
     const outputs = await this.compiled.run({ image });
     image.delete();
-    const read = (name) => outputs[name] && new Float32Array(outputs[name].toTypedArray());
+    const read = (name) => {
+      const output = outputs[name] ?? outputs[`${name}.float`]; // so called where the network computes in integers
+      return output && new Float32Array(output.toTypedArray());
+    };
     const probabilities = read("probabilities");
     const embedding = read("embedding");
     const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a] || a - b);
@@ -111,15 +120,7 @@ function addScaled(total, side, plane, own) {
   }
 }
 
-/** Numbers that lie inside the model file: {offset, length, type}. */
-function readNumbers(model, { offset, length, type }) {
-  if (type === "float32") return new Float32Array(model.slice(offset, offset + 4 * length).buffer);
-  const halves = new Uint16Array(model.slice(offset, offset + 2 * length).buffer);
-  return Float32Array.from(halves, (half) => {
-    const sign = half & 0x8000 ? -1 : 1;
-    const exponent = (half >> 10) & 31;
-    const fraction = half & 1023;
-    if (exponent === 0) return sign * fraction * 2 ** -24;
-    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  });
+/** Numbers that lie inside the model file: {offset, length}. */
+function readNumbers(model, { offset, length }) {
+  return new Float32Array(model.slice(offset, offset + 4 * length).buffer);
 }
