@@ -52,13 +52,10 @@ function translate() {
   }
   if (maxError !== null) lines.push(write("budget", { share: percent.format(maxError) }));
   if (certificate.certified) lines.push(write("certified", certificate));
-  else lines.push(write("not_certified", { reasons: certificate.reasons.join("; ") }));
+  else find("warning").textContent = write("not_certified", { reasons: certificate.reasons.join("; ") });
+  find("warning").hidden = certificate.certified;
   lines.push(texts.privacy, write("made", facts));
   find("facts-shown").replaceChildren(...lines.map((line) => make("p", "", line)));
-  if (!certificate.certified) {
-    find("warning").textContent = lines.find((line) => line.includes(certificate.reasons[0] ?? ""));
-    find("warning").hidden = false;
-  }
   find("knows").textContent = write("knows", { number: facts.labels.length });
   find("labels").replaceChildren(...facts.labels.map((label) => make("li", "", label)));
   find("licence-text").textContent = write("licence_text", { version: facts.runtime });
@@ -103,8 +100,10 @@ function listen() {
     addFiles(event.dataTransfer.files);
   });
   addEventListener("paste", (event) => addFiles(event.clipboardData.files));
-  find("looks").addEventListener("change", () => find("photos").classList.toggle("looking", find("looks").checked));
-  find("looks").addEventListener("change", () => (find("legend").hidden = !find("looks").checked));
+  find("looks").addEventListener("change", () => {
+    find("photos").classList.toggle("looking", find("looks").checked);
+    find("legend").hidden = !find("looks").checked;
+  });
   find("save").addEventListener("click", saveTable);
   find("clear").addEventListener("click", clear);
   for (const button of document.querySelectorAll("[data-show]")) {
