@@ -1,5 +1,4 @@
-"""A headless Chromium without a network, spoken to over a pipe (Chrome DevTools Protocol); nothing needs to be installed
-but the browser itself."""
+"""A headless Chromium, spoken to over a pipe (Chrome DevTools Protocol); nothing needs to be installed but itself."""
 
 import contextlib
 import json
@@ -62,9 +61,7 @@ class Browser:
         self.call("Emulation.setUserAgentOverride", userAgent="Mozilla/5.0 (test) Chrome", acceptLanguage=languages)
 
     def set_looks(self, *, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -130,24 +127,22 @@ def start_browser() -> Iterator[Browser]:
     their_read, our_write = os.pipe()
     our_read, their_write = os.pipe()
 
-    def place_pipes() -> None:  # the browser wants them as 3 and 4
-        low = os.dup(their_read), os.dup(their_write)
-        high = [os.dup2(number, 20 + place) for place, number in enumerate(low)]
-        os.dup2(high[0], 3)
-        os.dup2(high[1], 4)
+    import fcntl
 
+    # the browser wants them as 3 and 4, where a shell puts them from numbers that are in nobody's way
+    high = [fcntl.fcntl(number, fcntl.F_DUPFD, 20) for number in (their_read, their_write)]
+    redirect = f'exec "$@" 3<&{high[0]} 4>&{high[1]}'
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
         options += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
         process = subprocess.Popen(
-            [path, *options, f"--user-data-dir={profile}"],
-            preexec_fn=place_pipes,
-            close_fds=False,
+            ["/bin/sh", "-c", redirect, "sh", path, *options, f"--user-data-dir={profile}"],
+            pass_fds=high,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(their_read)
-        os.close(their_write)
+        for number in (their_read, their_write, *high):
+            os.close(number)
         try:
             yield Browser(our_write, our_read)
         finally:

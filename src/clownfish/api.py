@@ -212,8 +212,8 @@ def export_model(
 
     Args:
         model: a `model.onnx`, or the run folder that holds one.
-        to: "tflite" for phones, "web" for a page that any browser opens, "onnx" for a smaller one, or "saved-labels" for
-            a list of the labels.
+        to: "tflite" for phones, "web" for a page that any browser opens, "onnx" for a smaller one, or "saved-labels"
+            for a list of the labels.
         quantize: "float32", "float16", "dynamic" or "int8"; None for float32 as TensorFlow Lite and int8 otherwise.
         photos: labelled photos to check on; None for those of the run that the model was not trained on.
         out: the file to write; None for a name beside the model.

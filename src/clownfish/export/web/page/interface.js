@@ -224,6 +224,11 @@ function showAnswer({ answer, card }) {
   showPhoto(answer, card, label);
 }
 
+/** Nothing is certain: what would be rounded to 100 % is said to be more than 99.9 %. */
+function writeShare(share) {
+  return share < 0.9995 ? percent.format(share) : `> ${percent.format(0.999)}`;
+}
+
 function makeBar(probability) {
   const row = make("div", "certainty");
   const meter = make("span", "bar");
@@ -231,7 +236,7 @@ function makeBar(probability) {
   filled.style.width = `${100 * probability}%`;
   meter.setAttribute("aria-hidden", "true");
   meter.append(filled);
-  row.append(meter, make("span", "number", percent.format(probability)));
+  row.append(meter, make("span", "number", writeShare(probability)));
   return row;
 }
 

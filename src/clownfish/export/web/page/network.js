@@ -56,7 +56,7 @@ class Network {
     image.delete();
     const read = (name) => {
       const output = outputs[name] ?? outputs[`${name}.float`]; // so called where the network computes in integers
-      return output && new Float32Array(output.toTypedArray());
+      return output?.toTypedArray(); // a copy
     };
     const probabilities = read("probabilities");
     const embedding = read("embedding");
