@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -129,14 +130,14 @@ def start_browser() -> Iterator[Browser]:
 
     import fcntl
 
-    # the browser wants them as 3 and 4, where a shell puts them from numbers that are in nobody's way
+    # the browser wants them as 3 and 4, where a program puts them from numbers that are in nobody's way
     high = [fcntl.fcntl(number, fcntl.F_DUPFD, 20) for number in (their_read, their_write)]
-    redirect = f'exec "$@" 3<&{high[0]} 4>&{high[1]}'
+    redirect = f"import os, sys; os.dup2({high[0]}, 3); os.dup2({high[1]}, 4); os.execv(sys.argv[1], sys.argv[1:])"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
         options += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
         process = subprocess.Popen(
-            ["/bin/sh", "-c", redirect, "sh", path, *options, f"--user-data-dir={profile}"],
+            [sys.executable, "-S", "-c", redirect, path, *options, f"--user-data-dir={profile}"],
             pass_fds=high,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -191,7 +191,7 @@ def test_export_without_photos_to_check_on_is_refused(digits_run: Run, tmp_path:
 @pytest.mark.parametrize(
     ("kind", "precision", "message"),
     [
-        ("coreml", None, r"There is no form 'coreml'\. Choose one of: tflite, onnx, saved-labels\."),
+        ("coreml", None, r"There is no form 'coreml'\. Choose one of: tflite, onnx, web, saved-labels\."),
         ("tflite", "int4", r"--to tflite has no --quantize int4\. Choose one of: float32, float16, dynamic, int8\."),
         ("onnx", "float32", r"--to onnx has no --quantize float32\. Choose one of: float16, int8\."),
         ("saved-labels", "int8", r"--to saved-labels has no --quantize int8\. Leave it out\."),
