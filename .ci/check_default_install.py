@@ -124,8 +124,9 @@ def check_missing_extras(environment: dict[str, str]) -> None:
     message = run(environment, "predict", "run", "phone.heic", expected_code=2)
     assert "pip install 'clownfish[heic]'" in message, message
     assert importlib.util.find_spec("ai_edge_litert") is None
-    message = run(environment, "export", "run", "--to", "tflite", expected_code=2)
-    assert "pip install 'clownfish[tflite]'" in message, message
+    for form in ("tflite", "web"):
+        message = run(environment, "export", "run", "--to", form, expected_code=2)
+        assert "pip install 'clownfish[tflite]'" in message, message
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ OPTIONS = {
         *("--weights", "--resize", "--seed", "--fast", "--json", "--quiet"),
     },
     "count": {"--out", "--photos", "--json", "--quiet"},
-    "export": {"--to", "--quantize", "--photos", "--out", "--overwrite", "--force", "--json", "--quiet"},
+    "export": {"--to", "--quantize", "--photos", "--out", "--overwrite", "--folder", "--force", "--json", "--quiet"},
     "report": {"--out", "--quiet"},
     "compare": {"--out", "--json", "--quiet"},
     "backbones": {"--json"},

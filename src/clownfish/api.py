@@ -218,19 +218,22 @@ def export_model(
     out: str | Path | None = None,
     overwrite: bool = False,
     force: bool = False,
+    folder: bool = False,
     quiet: bool = False,
 ) -> "Export":
     """Write a model in another form, and certify that it gives the same answers.
 
     Args:
         model: a `model.onnx`, or the run folder that holds one.
-        to: "tflite" for phones, "onnx" for a smaller one, "torch" for timm, or "saved-labels" for a list of the
-            labels.
-        quantize: "float32", "float16", "dynamic" or "int8"; None for int8 as ONNX and float32 else.
+        to: "tflite" for phones, "web" for a page that any browser opens, "onnx" for a smaller one, "torch" for timm, or
+            "saved-labels" for a list of the labels.
+        quantize: "float32", "float16", "dynamic" or "int8"; None for float32 as TensorFlow Lite and for timm, and int8
+            otherwise.
         photos: labelled photos to check on; None for those of the run that the model was not trained on.
         out: the file to write; None for a name beside the model.
         overwrite: replace an existing file.
         force: write the file even if it disagrees; it is then marked as not certified.
+        folder: for "web": a folder that installs as an app, instead of one file.
         quiet: show no progress bar.
 
     Returns:
@@ -249,6 +252,7 @@ def export_model(
         out=out,
         overwrite=overwrite,
         force=force,
+        folder=folder,
         progress=_choose_progress(quiet),
     )
 

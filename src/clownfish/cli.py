@@ -270,12 +270,17 @@ def count(model: str, photos: str, out: str | None, photos_folder: str | None, a
 
 @clownfish.command()
 @click.argument("model", type=click.Path())
-@click.option("--to", "kind", required=True, help="tflite (phones), onnx (smaller), torch (timm) or saved-labels.")
-@click.option("--quantize", "precision", help="float32, float16, dynamic or int8. [default: float32; for onnx int8]")
+@click.option(
+    "--to", "kind", required=True, help="tflite (phones), web (a page), onnx (smaller), torch (timm) or saved-labels."
+)
+@click.option(
+    "--quantize", "precision", help="float32, float16, dynamic or int8. [default: float32; for onnx and web int8]"
+)
 @click.option("--photos", type=click.Path(), help="Labelled photos to check on. [default: those of the run]")
 @click.option("--out", type=click.Path(), help="File to write. [default: a name beside the model]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--force", is_flag=True, help="Write the file even if it disagrees, marked as not certified.")
+@click.option("--folder", is_flag=True, help="For web: a folder that installs as an app, instead of one file.")
 @_json
 @_quiet
 def export(
@@ -286,6 +291,7 @@ def export(
     out: str | None,
     overwrite: bool,
     force: bool,
+    folder: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -304,6 +310,7 @@ def export(
         out=out,
         overwrite=overwrite,
         force=force,
+        folder=folder,
         progress=_choose_progress(quiet or as_json),
     )
     if as_json:

@@ -399,7 +399,7 @@ def test_export_without_photos_to_check_on_is_refused(digits_run: Run, tmp_path:
             None,
             r"There is no form 'CoreML'\. On iOS, TensorFlow Lite and ONNX Runtime run what clownfish writes",
         ),
-        ("keras", None, r"There is no form 'keras'\. Choose one of: tflite, onnx, torch, saved-labels\."),
+        ("keras", None, r"There is no form 'keras'\. Choose one of: tflite, onnx, web, torch, saved-labels\."),
         ("tflite", "int4", r"--to tflite has no --quantize int4\. Choose one of: float32, float16, dynamic, int8\."),
         ("onnx", "float32", r"--to onnx has no --quantize float32\. Choose one of: float16, int8\."),
         ("torch", "int8", r"--to torch has no --quantize int8\. Choose one of: float32\."),

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,23 +27,24 @@ from clownfish.export.labels import format_labels
 from clownfish.export.onnx_file import ONNX_PRECISIONS, OnnxPrecision, build_reduced_onnx
 from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.quantization import list_rounded_tensors
-from clownfish.export.tflite_file import PRECISIONS, Precision, build_tflite, check_extra
+from clownfish.export.tflite_file import PRECISIONS, WEB_PRECISIONS, Precision, build_tflite, check_extra
 from clownfish.export.torch_file import build_torch, rebuild_onnx
-from clownfish.files import check_writable, encode_text, write_file
+from clownfish.files import check_free, check_writable, encode_text, write_file, write_folder
 from clownfish.images import decode_photo, read_photo_file
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.certificate import Certificate, certify, choose_bar
 from clownfish.pipeline.report import render_run_report
 from clownfish.pipeline.run_exports import CERTIFICATE_ENDING
 from clownfish.pipeline.run_photos import RunPhoto, find_run_photos
+from clownfish.pipeline.web import describe_runtime, make_web_files
 from clownfish.prediction.classifier import Classifier, load_classifier
 from clownfish.progress import NoProgress, Progress
 
-FORMATS = ("tflite", "onnx", "torch", "saved-labels")
+FORMATS = ("tflite", "onnx", "web", "torch", "saved-labels")
 _NUM_CALIBRATED = 200
 _MAX_NAMED = 5
-_UNCALIBRATED = {"tflite": "dynamic", "onnx": "float16"}
-_RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "torch": "onnxruntime"}
+_UNCALIBRATED = {"tflite": "dynamic", "onnx": "float16", "web": "float16"}
+_RUNTIMES = {"tflite": "ai-edge-litert", "web": "ai-edge-litert", "onnx": "onnxruntime", "torch": "onnxruntime"}
 """What the check is done with; for PyTorch by putting the weights of the file into `model.onnx`."""
 _ENDINGS = {"torch": "safetensors"}
 _WITHOUT_EXPORT = {
@@ -84,19 +85,21 @@ def export_classifier(
     out: str | Path | None = None,
     overwrite: bool = False,
     force: bool = False,
+    folder: bool = False,
     progress: Progress | None = None,
 ) -> Export:
     """Write a model in another form, unless it then says something else.
 
     Args:
         model: a `model.onnx`, or the run folder that holds one.
-        kind: "tflite", "onnx", "torch" or "saved-labels".
-        precision: "float32" (not onnx), "float16", "dynamic" (tflite only) or "int8"; None for int8 as ONNX and
-            float32 else.
+        kind: "tflite", "onnx", "web", "torch" or "saved-labels".
+        precision: "float32" (not onnx), "float16", "dynamic" (tflite only) or "int8"; None for float32 as TensorFlow
+            Lite and for PyTorch, and int8 otherwise.
         photos: labelled photos to check on, and for int8 some that the model was trained on; None for those of the run.
         out: the file to write; None for a name beside the model.
         overwrite: replace an existing file.
         force: write the file even if it disagrees; it is then marked as not certified.
+        folder: for web: a folder that installs as an app, instead of one file.
         progress: shows how far the work has come.
 
     Returns:
@@ -110,15 +113,20 @@ def export_classifier(
         ExportError: the exported model disagrees with the original, or could not be checked.
         OutputError: the file exists or cannot be written.
     """
-    precision = _check_choice(kind, precision)
-    if kind == "tflite":
+    precision = _check_choice(kind, precision, folder=folder)
+    if kind in ("tflite", "web"):
         check_extra()
     classifier = load_classifier(model)
     if classifier.read_metadata("precision") is not None:
         raise ModelFileError(
             f"{classifier.path} was made by clownfish export already. Give the model.onnx that it was made of."
         )
-    path = _choose_path(classifier.path, kind, precision, None if out is None else Path(out), overwrite=overwrite)
+    out = None if out is None else Path(out)
+    if folder:
+        path = classifier.path.with_name("web") if out is None else out
+        check_free(path)
+    else:
+        path = _choose_path(classifier.path, kind, precision, out, overwrite=overwrite)
     if kind == "saved-labels":
         write_file(path, format_labels(classifier.classes))
         return Export(path=path, certificate=None, facts={})
@@ -138,15 +146,29 @@ def export_classifier(
         if not force:
             raise ExportError(_describe_failure(path, classifier, certificate, chosen.source))
         data = build({"precision": precision, "not_certified": list(certificate.failures)})
-    facts = _describe(classifier, path, data, kind, precision, chosen.source, certificate)
+    files = {path.name: data}
+    if kind == "web":
+        files = make_web_files(classifier, data, certificate.facts, certificate.failures, is_folder=folder)
+    facts = _describe(classifier, path, files, kind, precision, chosen.source, certificate)
+    if kind == "web":
+        facts["exported"] |= {"model_sha256": hashlib.sha256(data).hexdigest(), "page": describe_runtime()}
+    beside = _write(path, files, facts, is_folder=folder)
+    return Export(path=path, certificate=beside, facts=facts, report=_show_in_report(path, classifier.path.parent))
+
+
+def _write(path: Path, files: Mapping[str, bytes], facts: dict[str, Any], *, is_folder: bool) -> Path:
+    """Write the certificate and then the export, so that there is never a file without a certificate."""
     beside = path.with_name(path.name + CERTIFICATE_ENDING)
     write_file(beside, encode_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n"))
     try:
-        write_file(path, data)  # last, so that there is never a file without a certificate
+        if is_folder:
+            write_folder(path, files)
+        else:
+            write_file(path, next(iter(files.values())))
     except OutputError:
         beside.unlink(missing_ok=True)  # it certifies a file that is not there
         raise
-    return Export(path=path, certificate=beside, facts=facts, report=_show_in_report(path, classifier.path.parent))
+    return beside
 
 
 def _show_in_report(path: Path, run: Path) -> Path | None:
@@ -159,14 +181,16 @@ def _show_in_report(path: Path, run: Path) -> Path | None:
         return None
 
 
-def _check_choice(kind: str, precision: str | None) -> str:
+def _check_choice(kind: str, precision: str | None, *, folder: bool) -> str:
     if kind not in FORMATS:
         hint = _WITHOUT_EXPORT.get(kind.lower().replace("-", ""), "")
         raise ConfigError(f"There is no form {kind!r}. {hint}Choose one of: {', '.join(FORMATS)}.")
-    known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS}
+    if folder and kind != "web":
+        raise ConfigError(f"--folder is for --to web; --to {kind} writes one file. Leave it out.")
+    known: dict[str, tuple[str, ...]] = {"tflite": PRECISIONS, "onnx": ONNX_PRECISIONS, "web": WEB_PRECISIONS}
     known |= {"torch": ("float32",), "saved-labels": ()}
     if precision is None:
-        return {"tflite": "float32", "onnx": "int8", "torch": "float32", "saved-labels": ""}[kind]
+        return {"tflite": "float32", "onnx": "int8", "web": "int8", "torch": "float32", "saved-labels": ""}[kind]
     if precision not in known[kind]:
         choice = f"Choose one of: {', '.join(known[kind])}." if known[kind] else "Leave it out."
         raise ConfigError(f"--to {kind} has no --quantize {precision}. {choice}")
@@ -175,7 +199,8 @@ def _check_choice(kind: str, precision: str | None) -> str:
 
 def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, overwrite: bool) -> Path:
     ending = "" if precision == "float32" else f"-{precision}"
-    name = "labels.txt" if kind == "saved-labels" else f"{model.stem}{ending}.{_ENDINGS.get(kind, kind)}"
+    name = f"{model.stem}{ending}.{_ENDINGS.get(kind, kind)}"
+    name = {"saved-labels": "labels.txt", "web": f"{model.stem}.html"}.get(kind, name)
     path = model.with_name(name) if out is None else out
     try:
         if path.is_dir():
@@ -256,7 +281,12 @@ def _prepare(classifier: Classifier, kind: str, precision: str, photos: _Photos)
         threshold = float(classifier.rules.threshold)
     properties = classifier.read_all_metadata()
     return lambda facts: build_tflite(
-        model, {**properties, **facts}, cast(Precision, precision), score_threshold=threshold, ranges=ranges
+        model,
+        {**properties, **facts},
+        cast(Precision, precision),
+        score_threshold=threshold,
+        ranges=ranges,
+        for_web=kind == "web",
     )
 
 
@@ -299,8 +329,15 @@ def _describe_failure(path: Path, classifier: Classifier, certificate: Certifica
 
 
 def _describe(
-    classifier: Classifier, path: Path, data: bytes, kind: str, precision: str, source: str, certificate: Certificate
+    classifier: Classifier,
+    path: Path,
+    files: Mapping[str, bytes],
+    kind: str,
+    precision: str,
+    source: str,
+    certificate: Certificate,
 ) -> dict[str, Any]:
+    main = next(iter(files.values()))  # of a folder, the page
     runtime = _RUNTIMES[kind]
     found = certificate.facts
     if kind == "torch":  # the check is not run by PyTorch, so its time tells nothing
@@ -319,8 +356,8 @@ def _describe(
         },
         "exported": {
             "file": path.name,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "bytes": len(data),
+            "sha256": hashlib.sha256(main).hexdigest(),
+            "bytes": sum(map(len, files.values())),
             "form": kind,
             "precision": precision,
             "runtime": f"{runtime} {version(runtime)}",

@@ -55,8 +55,7 @@ class TfliteNetwork:
         except (RuntimeError, ValueError) as error:
             raise ModelFileError(f"{path} cannot be run by the TensorFlow Lite installed here: {error}.") from error
         self.input_shape: tuple[int, ...] = tuple(interpreter.get_input_details()[0]["shape"].tolist()[1:])
-        outputs = interpreter.get_output_details()
-        self.output_widths = {output["name"]: int(output["shape"][-1]) for output in outputs}
+        self.output_widths = {output["name"]: int(output["shape"][-1]) for output in _list_outputs(interpreter)}
 
     def run(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Compute every output; see `networks.Network.run`."""
@@ -67,7 +66,7 @@ class TfliteNetwork:
             interpreter.allocate_tensors()
         interpreter.set_tensor(image["index"], pixels)
         interpreter.invoke()
-        return {output["name"]: interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()}
+        return {output["name"]: interpreter.get_tensor(output["index"]) for output in _list_outputs(interpreter)}
 
     def is_sealed(self) -> bool:
         """Tell whether the file is as clownfish wrote it."""
@@ -81,6 +80,11 @@ class TfliteNetwork:
                 self._own.interpreter = Interpreter(model_content=self._model, num_threads=1)
                 self._own.interpreter.allocate_tensors()
         return self._own.interpreter
+
+
+def _list_outputs(interpreter: Any) -> list[dict[str, Any]]:
+    """Those that are one vector a photo; the model of a web page has others, for where it looks."""
+    return [output for output in interpreter.get_output_details() if len(output["shape"]) == 2]
 
 
 @contextlib.contextmanager

@@ -34,12 +34,44 @@ def halve_weights(graph: Graph) -> Graph:
         if tensor.data is None or tensor.data.dtype != np.float32 or tensor.data.ndim < 2:
             halved.tensors[name] = tensor
             continue
-        limit = np.finfo(np.float16).max
-        half = np.clip(tensor.data, -limit, limit).astype(np.float16)
+        half = shorten_numbers(tensor.data).astype(np.float16)
         source = halved.add_constant(f"{name}.half", half)
         halved.add_operation("DEQUANTIZE", (source,), name, replace(tensor, data=None))
     halved.operations += graph.operations
     return halved
+
+
+def shorten_weights(graph: Graph) -> Graph:
+    """Round float weights to half precision, but keep them as they are computed with. Biases stay.
+
+    For web pages: there, making weights whole again would be done anew for every photo, and the file is packed anyway.
+
+    Args:
+        graph: the network.
+
+    Returns:
+        The same network with constants that can be packed to half of their size.
+    """
+    tensors = {
+        name: replace(tensor, data=shorten_numbers(tensor.data))
+        if tensor.data is not None and tensor.data.dtype == np.float32 and tensor.data.ndim >= 2
+        else tensor
+        for name, tensor in graph.tensors.items()
+    }
+    return Graph(graph.image, graph.outputs, tensors, list(graph.operations))
+
+
+def shorten_numbers(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to half precision.
+
+    Args:
+        values: any shape.
+
+    Returns:
+        Floats of full length.
+    """
+    limit = np.finfo(np.float16).max
+    return np.clip(values, -limit, limit).astype(np.float16).astype(np.float32)
 
 
 def quantize_weights(graph: Graph) -> Graph:
