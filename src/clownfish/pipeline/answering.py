@@ -23,9 +23,11 @@ from clownfish.evaluation.prediction_sets import ALPHA, SetThresholds, describe_
 from clownfish.evaluation.unknowns import (
     MIN_GROUPS,
     REJECTED_SHARE,
+    FoldEmbedding,
     Scores,
     catch_unknowns,
     fit_novelty_rule,
+    score_folds,
     score_out_of_fold,
 )
 from clownfish.records import Embedding, Head
@@ -62,6 +64,8 @@ class AnswersProblem:
     max_error: float
     """Share of wrong answers that is accepted."""
     seed: int
+    fold_embeddings: Sequence[FoldEmbedding] | None = None
+    """Every photo by a network that was fine-tuned without its fold; None for a network that no photo has changed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,9 +154,12 @@ def _fit_novelty(
     problem: AnswersProblem, softened: NDArray[np.float64], fitted: FittedEmbedding, head: Head
 ) -> tuple[NoveltyRule, dict[str, Any] | None]:
     chosen = problem.parts != "test"
-    scores = score_out_of_fold(
-        problem.features, problem.labels, problem.folds, softened, parts=problem.feature_parts
-    ).pick(chosen)
+    if problem.fold_embeddings is None:
+        parts = problem.feature_parts
+        scores = score_out_of_fold(problem.features, problem.labels, problem.folds, softened, parts=parts)
+    else:
+        scores = score_folds(problem.fold_embeddings, softened)
+    scores = scores.pick(chosen)
     groups = problem.groups[chosen]
     if len(problem.unknown_groups) == 0:
         return fit_novelty_rule(scores, groups, fitted.class_means), None

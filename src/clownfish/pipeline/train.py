@@ -1,8 +1,10 @@
 """`clownfish train`: the whole story, from a folder of photos to a run folder."""
 
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,14 @@ from numpy.typing import NDArray
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
+from clownfish.evaluation.unknowns import FoldEmbedding
 from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
 from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
-from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, examine
+from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
+from clownfish.pipeline.fine_tuning import FineTuning, Stage, check_options, fine_tune, remove_checkpoints
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
@@ -26,6 +30,7 @@ from clownfish.regression.rotation import Rotation, rotate_features
 from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
 from clownfish.training.descent import TrainingSet
+from clownfish.training.fine_tuning import check_extra
 from clownfish.training.selection import Trained, train_head
 
 
@@ -53,13 +58,16 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
 def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: Helpers, drawers: Helpers) -> Run:
     log = RunLog()
     folder = _choose_folder(config, out)
+    if config.fine_tuning.fine_tune:
+        check_extra()
+        check_options(config)
     with log.time_stage("scan"):
         found = find_photos(config.photos)
         scan = found.scan
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
     helpers.start(len(scan.photos), function=INSPECT_FUNCTION)
     # while they start: what takes time to import
-    from clownfish.pipeline.photo_examination import examine_photos
+    import_module("clownfish.pipeline.photo_examination")
     from clownfish.pipeline.run_files import TrainingOutcome, make_run_files
 
     with log.time_stage("features"):
@@ -72,42 +80,104 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
     if config.features.augment:
         with log.time_stage("views"):
             views = material.extract_views(helpers, progress)
-    with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(material, views, config)
-        training = replace(photos, rows=_find_rows(split, "train"))
-        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
-    with log.time_stage("cross-validate"):
-        validated = validate_model(photos, material.catalog, split, config, progress)
+    stage = _train_frozen(material, views, split, config, log=log, progress=progress, helpers=helpers)
+    tuning = None
+    if config.fine_tuning.fine_tune:
+        with log.time_stage("fine-tune"):
+            tuning = fine_tune(stage)
+    shipped = _choose_shipped(stage, tuning)
     with log.time_stage("answers"):
-        answers = fit_answers(_pose_answers(material, split, validated, trained, config))
-        trained = replace(trained, head=answers.head)
-    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS) + 1) as advance:
-        rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
-        of_photos = examine_photos(
-            material, rotation, validated.folds, seed=config.training.seed, fast=config.examination.fast
-        )
-        advance()
-        evidence = _gather_evidence(material, rotation, split, validated, trained, answers, config)
-        examination = of_photos.join(examine(evidence, on_audit=advance))
+        answers = fit_answers(_pose_answers(shipped, split, config))
+    with log.time_stage("examine"):
+        examination = _examine(stage, tuning, answers)
     outcome = TrainingOutcome(
         name=folder.name,
         config=config,
-        material=material,
+        material=shipped.material,
         split=split,
-        trained=trained,
-        cross_validation=validated,
+        trained=replace(shipped.trained, head=answers.head),
+        cross_validation=shipped.validated,
         answers=answers,
         examination=examination,
     )
     metrics, files_to_write = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
     material.cache.close()
     folder = write_folder(folder, files_to_write) if out else write_numbered_folder(folder, files_to_write)
+    if tuning is not None:
+        remove_checkpoints(tuning.folder)
     return Run(path=folder, metrics=metrics)
 
 
-def _pose_answers(
-    material: Material, split: Split, validated: CrossValidation, trained: Trained, config: TrainConfig
-) -> AnswersProblem:
+def _train_frozen(
+    material: Material,
+    views: NDArray[np.float32] | None,
+    split: Split,
+    config: TrainConfig,
+    *,
+    log: RunLog,
+    progress: Progress,
+    helpers: Helpers,
+) -> Stage:
+    """Train the layer on top of the frozen network, and cross-validate it."""
+    with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
+        photos = _make_training_set(material, views, config)
+        training = replace(photos, rows=_find_rows(split, "train"))
+        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
+    with log.time_stage("cross-validate"):
+        validated = validate_model(photos, material.catalog, split, config, progress)
+    return Stage(
+        config=config,
+        material=material,
+        split=split,
+        photos=photos,
+        trained=trained,
+        validation=validated,
+        log=log,
+        progress=progress,
+        helpers=helpers,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shipped:
+    """The model that is written, frozen or tuned."""
+
+    material: Material
+    trained: Trained
+    validated: CrossValidation
+    fold_embeddings: Sequence[FoldEmbedding] | None = None
+
+
+def _choose_shipped(stage: Stage, tuning: FineTuning | None) -> _Shipped:
+    if tuning is None or tuning.kept is None:
+        return _Shipped(material=stage.material, trained=stage.trained, validated=stage.validation)
+    kept = tuning.kept
+    # what other ways of dividing the photos would claim is known of the frozen network only, so it is left out
+    own = replace(stage.validation, out_of_fold=kept.out_of_fold, of_random_folds=None, of_seen_groups=None)
+    return _Shipped(material=kept.material, trained=kept.trained, validated=own, fold_embeddings=kept.fold_embeddings)
+
+
+def _examine(stage: Stage, tuning: FineTuning | None, answers: Answers) -> Examination:
+    """Photos are always looked at with the frozen network, which none of them has changed."""
+    # here, since it is imported while helpers start
+    from clownfish.pipeline.photo_examination import examine_photos
+
+    material, config, folds = stage.material, stage.config, stage.validation.folds
+    seed, fast = config.training.seed, config.examination.fast
+    with stage.progress.show_stage("Examining", len(AUDITS) + 1) as advance:
+        rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
+        examination = examine_photos(material, rotation, folds, seed=seed, fast=fast)
+        advance()
+        evidence = _gather_evidence(material, rotation, stage.split, stage.validation, stage.trained, answers, config)
+        evidence = replace(evidence, is_tuned=tuning is not None and tuning.kept is not None)
+        examination = examination.join(examine(evidence, on_audit=advance))
+    if tuning is None:
+        return examination
+    return Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages).join(examination)
+
+
+def _pose_answers(shipped: _Shipped, split: Split, config: TrainConfig) -> AnswersProblem:
+    material = shipped.material
     catalog = material.catalog
     return AnswersProblem(
         classes=catalog.classes,
@@ -115,14 +185,15 @@ def _pose_answers(
         feature_parts=material.backbone.parts,
         labels=catalog.labels,
         groups=np.array(catalog.groups),
-        folds=validated.folds,
+        folds=shipped.validated.folds,
         parts=np.array(split.parts),
-        out_of_fold=validated.out_of_fold,
-        head=trained.head,
+        out_of_fold=shipped.validated.out_of_fold,
+        head=shipped.trained.head,
         unknown_features=material.unknown_features,
         unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
         max_error=config.answering.max_error,
         seed=config.training.seed,
+        fold_embeddings=shipped.fold_embeddings,
     )
 
 

@@ -1,5 +1,6 @@
 """Photos, or the activations that a frozen front of the network makes of them, to batches, one ahead of the step."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -111,10 +112,9 @@ def work_ahead(function: Callable[[NDArray[np.int64]], Item], chunks: Sequence[N
 
     def put(result: Item | BaseException) -> None:
         while not stopped.is_set():
-            try:
-                return results.put(result, timeout=0.1)
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                results.put(result, timeout=0.1)
+                return
 
     def work() -> None:
         torch.set_num_threads(1)  # of this thread only: the step has the cores

@@ -23,8 +23,6 @@ Weights = Mapping[str, Any]
 """Tensors by their names in the state dict, and the layer on top by the names of `HEAD_NAMES`."""
 HEAD_NAMES = ("head.weight", "head.bias")
 """Of the layer on standardised features: shapes (num_features, num_classes) and (num_classes,)."""
-SCALING_NAMES = ("head.mean", "head.inverse_deviation")
-"""How features are standardised; fixed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +116,11 @@ def compute_logits(weights: Weights, features: Any, *, kept: Any = None) -> Any:
     if kept is not None:
         standardised = standardised * kept
     return standardised @ weights["head.weight"] + weights["head.bias"]
+
+
+def arrange(tensor: Any) -> Any:
+    """Put the channels of a kernel last in memory, as those of the activations are: twice as fast on a CPU."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _name_convolution(convolution: str, norm: str) -> tuple[str, str, str]:
