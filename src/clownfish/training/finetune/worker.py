@@ -200,7 +200,9 @@ def _open_activations(
     paths = folder / "activations.npy", folder / "front-features.npy"
     if request["start"] == 0:
         with torch.inference_mode():
-            activations, features = run_front(weights, layout, torch.from_numpy(pixels[:1]), request["first_stage"])
+            activations, features = run_front(
+                weights, layout, torch.from_numpy(np.array(pixels[:1])), request["first_stage"]
+            )
         _, channels, height, width = activations.shape
         outer = (len(pixels), request["num_variants"])
         open_memmap(paths[0], "w+", np.float16, (*outer, height, width, channels)).flush()
