@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+import clownfish
 from clownfish.config import TrainConfig
-from clownfish.errors import ConfigError, ModelFileError, OutputError
+from clownfish.errors import ConfigError, FineTuningError, ModelFileError, OutputError
 from clownfish.evaluation.paired import PairedTest
 from clownfish.pipeline import fine_tuning
 from clownfish.pipeline.fine_tuning import check_options, check_parity, describe_choice
+from pictures import draw_photo, write_photo
+from runs import RUN_FILES, read_metrics, read_table
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="fine-tuning needs the extra 'finetune'"
@@ -81,3 +84,97 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: p
         fine_tuning._lock(tmp_path / "work"),
     ):
         pass
+
+
+OPTIONS = {
+    "fine_tune": True,
+    "fine_tune_epochs": 2,
+    "fine_tune_stages": 1,
+    "batch_size": 8,
+    "fast": True,
+    "quiet": True,
+}
+
+
+def write_hard_photos(root: Path) -> Path:
+    """Blobs, a little redder in one class than in the other."""
+    for number in range(24):
+        for label, channel in (("perch", 0), ("trout", 2)):
+            pixels = draw_photo(96, 72, seed=2 * number + (channel > 0)).astype(np.int64)
+            pixels[..., channel] += 30
+            write_photo(root / label / f"{number:02}.jpg", pixels.clip(0, 255).astype(np.uint8))
+    return root
+
+
+def always_better(*_: Any) -> PairedTest:
+    return make_test(0.01, 0.05)
+
+
+@needs_torch
+@pytest.mark.slow
+class TestRun:
+    """Whole runs, on the last stage, since that is the quickest."""
+
+    def test_a_kept_network_is_what_every_file_is_about(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fine_tuning, "compare_paired", always_better)
+        photos = write_hard_photos(tmp_path / "photos")
+        run = clownfish.train(photos, out=tmp_path / "run", model_dir=str(tmp_path / "work"), **OPTIONS)
+        assert {path.name for path in run.path.iterdir()} == RUN_FILES
+        metrics = run.metrics
+        assert metrics["fine_tuning"]["kept"]
+        assert metrics["fine_tuning"]["reason"] in metrics["messages"]
+        assert metrics["fine_tuning"]["largest_parity_difference"] <= 1e-4
+        assert metrics["num_parameters"]["trained"] > metrics["num_parameters"]["total"] // 10
+        assert metrics["learning_curve"] is None
+        assert "hidden_classes" not in metrics
+        assert "random_split" not in metrics["cross_validated"]
+        rows = read_table(run.path / "predictions.csv")
+        for row in rows:  # what is evaluated is what is shipped
+            found = run.classifier.predict(photos / row["file"])
+            assert found.probabilities["perch"] == pytest.approx(float(row["perch"]), abs=2e-5)
+        assert [row["epoch"] for row in read_table(run.path / "history.csv")] == ["1", "2"]
+        assert "fine-tuned" in (run.path / "report.html").read_text(encoding="utf-8")
+        assert not list((tmp_path / "work").glob("*/*"))
+
+    def test_an_interrupted_run_comes_to_the_same_numbers(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fine_tuning, "compare_paired", always_better)
+        photos = write_hard_photos(tmp_path / "photos")
+        straight = clownfish.train(photos, out=tmp_path / "straight", **OPTIONS)
+        build, num_built = fine_tuning.build_backbone, 0
+
+        def interrupt(*values: Any, **named: Any) -> Any:
+            nonlocal num_built
+            num_built += 1
+            if num_built in (2, 5):
+                raise KeyboardInterrupt
+            return build(*values, **named)
+
+        monkeypatch.setattr(fine_tuning, "build_backbone", interrupt)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                clownfish.train(photos, out=tmp_path / "broken", **OPTIONS)
+        assert not (tmp_path / "broken").exists()
+        again = clownfish.train(photos, out=tmp_path / "broken", **OPTIONS)
+        assert read_metrics(again.path) == read_metrics(straight.path)
+        for name in ("predictions.csv", "cross_validated.csv"):
+            assert (again.path / name).read_bytes() == (straight.path / name).read_bytes()
+
+    def test_a_failure_leaves_the_frozen_network(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        photos = write_hard_photos(tmp_path / "photos")
+        frozen = clownfish.train(photos, out=tmp_path / "frozen", fast=True, quiet=True)
+
+        def fail(*_: Any, **__: Any) -> Any:
+            raise FineTuningError("fine-tuning diverged with a learning rate of 9; try a smaller one")
+
+        monkeypatch.setattr("clownfish.training.fine_tuning.Tuner.run", fail)
+        options = {**OPTIONS, "batch_size": 32}
+        run = clownfish.train(photos, out=tmp_path / "run", time_limit="1s", **options)
+        assert run.metrics["fine_tuning"] == {
+            "kept": False,
+            "reason": "Fine-tuning failed: fine-tuning diverged with a learning rate of 9; try a smaller one. Kept the"
+            " frozen network.",
+        }
+        assert run.metrics["test"] == frozen.metrics["test"]
+        assert run.metrics["cross_validated"] == frozen.metrics["cross_validated"]
