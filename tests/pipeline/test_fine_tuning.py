@@ -1,6 +1,8 @@
 """Fine-tuning in a run: what is kept, what is said, and that nothing is lost."""
 
 import importlib.util
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from clownfish.evaluation.paired import PairedTest
 from clownfish.pipeline import fine_tuning
 from clownfish.pipeline.fine_tuning import check_options, check_parity, describe_choice
 from pictures import draw_photo, write_photo
-from runs import RUN_FILES, read_metrics, read_table
+from runs import RUN_FILES, Cli, read_metrics, read_table
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="fine-tuning needs the extra 'finetune'"
@@ -86,6 +88,26 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: p
         pass
 
 
+def test_checkpoints_of_a_month_ago_are_removed_others_stay(tmp_path: Path) -> None:
+    for name, days in (("old", 31), ("young", 29)):
+        mark = tmp_path / name / "start.npz"
+        mark.parent.mkdir()
+        mark.touch()
+        (tmp_path / f"{name}.lock").touch()
+        os.utime(mark, times=(time.time() - days * 86400,) * 2)
+    fine_tuning._remove_stale(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["young", "young.lock"]
+
+
+def test_without_the_extra_the_command_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clownfish.training.fine_tuning.find_spec", lambda name: None)
+    write_hard_photos(Path("photos"))
+    result = cli("train", "photos", "--fine-tune")
+    assert result.code == 2
+    assert "Fine-tuning needs the extra 'finetune'. Install it: pip install 'clownfish[finetune]'" in result.err
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
 OPTIONS = {
     "fine_tune": True,
     "fine_tune_epochs": 2,
@@ -118,7 +140,7 @@ class TestRun:
     def test_a_kept_network_is_what_every_file_is_about(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fine_tuning, "compare_paired", always_better)
         photos = write_hard_photos(tmp_path / "photos")
-        run = clownfish.train(photos, out=tmp_path / "run", model_dir=str(tmp_path / "work"), **OPTIONS)
+        run = clownfish.train(photos, out=tmp_path / "run", model_dir=str(tmp_path / "work"), quiet=True, **OPTIONS)
         assert {path.name for path in run.path.iterdir()} == RUN_FILES
         metrics = run.metrics
         assert metrics["fine_tuning"]["kept"]
@@ -141,7 +163,7 @@ class TestRun:
     ) -> None:
         monkeypatch.setattr(fine_tuning, "compare_paired", always_better)
         photos = write_hard_photos(tmp_path / "photos")
-        straight = clownfish.train(photos, out=tmp_path / "straight", **OPTIONS)
+        straight = clownfish.train(photos, out=tmp_path / "straight", quiet=True, **OPTIONS)
         build, num_built = fine_tuning.build_backbone, 0
 
         def interrupt(*values: Any, **named: Any) -> Any:
@@ -154,9 +176,9 @@ class TestRun:
         monkeypatch.setattr(fine_tuning, "build_backbone", interrupt)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                clownfish.train(photos, out=tmp_path / "broken", **OPTIONS)
+                clownfish.train(photos, out=tmp_path / "broken", quiet=True, **OPTIONS)
         assert not (tmp_path / "broken").exists()
-        again = clownfish.train(photos, out=tmp_path / "broken", **OPTIONS)
+        again = clownfish.train(photos, out=tmp_path / "broken", quiet=True, **OPTIONS)
         assert read_metrics(again.path) == read_metrics(straight.path)
         for name in ("predictions.csv", "cross_validated.csv"):
             assert (again.path / name).read_bytes() == (straight.path / name).read_bytes()
@@ -170,7 +192,7 @@ class TestRun:
 
         monkeypatch.setattr("clownfish.training.fine_tuning.Tuner.run", fail)
         options = {**OPTIONS, "batch_size": 32}
-        run = clownfish.train(photos, out=tmp_path / "run", time_limit="1s", **options)
+        run = clownfish.train(photos, out=tmp_path / "run", time_limit="1s", quiet=True, **options)
         assert run.metrics["fine_tuning"] == {
             "kept": False,
             "reason": "Fine-tuning failed: fine-tuning diverged with a learning rate of 9; try a smaller one. Kept the"

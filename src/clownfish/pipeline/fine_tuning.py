@@ -5,11 +5,12 @@ the same photos, each unseen by both, and it is what calibration and the other r
 the tuned ones are better, the network that is shipped is tuned on the training photos. Test photos have no say.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +41,7 @@ from clownfish.training.selection import Trained, train_head
 
 MAX_PARITY_DIFFERENCE = 1e-4
 """Between PyTorch's and ONNX Runtime's probabilities of one photo."""
+_STALE_SECONDS = 30 * 86_400.0
 _INNER_FOLDS = 9
 """One of so many is taken from the photos of a fold's model, to choose its epoch."""
 
@@ -125,6 +127,7 @@ def fine_tune(stage: Stage) -> FineTuning:
         ModelFileError: PyTorch and ONNX Runtime disagree on a photo.
     """
     folder = _find_folder(stage)
+    _remove_stale(folder.parent)
     with _lock(folder):
         try:
             return _fine_tune(stage, folder)
@@ -140,9 +143,20 @@ def remove_checkpoints(folder: Path) -> None:
         folder: of the checkpoints.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.with_suffix(".lock").unlink()
+
+
+def _remove_stale(base: Path) -> None:
+    """Remove what nobody has gone on with for a month; a folder is changed by each plan that is written into it."""
+    for mark in base.glob("*/start.npz"):
+        with contextlib.suppress(OSError):
+            if time.time() - mark.stat().st_mtime > _STALE_SECONDS:
+                remove_checkpoints(mark.parent)
 
 
 def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
+    started = time.perf_counter()
     config, options = stage.config, stage.config.fine_tuning
     pixels = _write_pixels(stage, folder)
     name = stage.material.backbone.name
@@ -165,7 +179,7 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
             with stage.progress.show_stage("Frozen stages", len(pixels)) as advance:
                 tuner.cache_activations(len(pixels), on_photo=advance)
         folds = _plan_folds(stage)
-        notes = _fit_into_time(tuner, folds, stage, folder)
+        notes = _fit_into_time(tuner, folds, stage, folder, started)
         out_of_fold, embeddings, fold_notes = _tune_folds(tuner, folds, stage, pixels)
         metrics, sentence = _compare(stage, out_of_fold)
         metrics |= {"epochs": tuner.epochs, "stages": options.fine_tune_stages}
@@ -284,7 +298,7 @@ def _run_fit(tuner: Tuner, fit: Fit, stage: Stage, name: str) -> Tuned:
         return tuner.run(fit, on_epoch=note_epoch)
 
 
-def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Path) -> list[str]:
+def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Path, started: float) -> list[str]:
     """Take as many epochs as the time limit allows, all fits together; a run that goes on keeps to its number."""
     limit, mark = parse_time_limit(stage.config.fine_tuning.time_limit), folder / "epochs.json"
     if limit is None:
@@ -296,9 +310,10 @@ def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Pat
         num_steps = sum(count_iterations(len(fit.train), stage.config.training.batch_size) for fit in folds)
         num_shown = sum(len(fit.validation) for fit in folds)
         share = 1 + 1 / len(folds)  # the shipped network learns from as many photos as that of a fold
-        of_epoch = share * (num_steps * step_seconds + num_shown * photo_seconds)
+        num_measured = (stage.parts == "train").sum()  # and names these after each epoch
+        of_epoch = share * (num_steps * step_seconds + num_shown * photo_seconds) + num_measured * photo_seconds
         # the ONNX graph of each fold names all photos once
-        fixed = share * len(folds) * len(stage.parts) * photo_seconds
+        fixed = share * len(folds) * len(stage.parts) * photo_seconds + time.perf_counter() - started
         tuner.epochs = int(np.clip((limit - fixed) / of_epoch, 1, tuner.epochs))
         mark.write_bytes(json.dumps({"epochs": tuner.epochs, "seconds_of_epoch": of_epoch}).encode())
     asked = stage.config.fine_tuning.fine_tune_epochs
@@ -436,7 +451,7 @@ def _find_folder(stage: Stage) -> Path:
     return base / digest
 
 
-@contextmanager
+@contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def _train(config: TrainConfig, out: Path | None, progress: Progress, helpers: H
         examination = _examine(stage, tuning, answers)
     outcome = TrainingOutcome(
         name=folder.name,
-        config=config,
+        config=_note_epochs(config, tuning),
         material=shipped.material,
         split=split,
         trained=replace(shipped.trained, head=answers.head),
@@ -146,6 +146,13 @@ class _Shipped:
     trained: Trained
     validated: CrossValidation
     fold_embeddings: Sequence[FoldEmbedding] | None = None
+
+
+def _note_epochs(config: TrainConfig, tuning: FineTuning | None) -> TrainConfig:
+    """What a time limit has come to, so that the run can be repeated to the same numbers on another machine."""
+    if tuning is None or not config.fine_tuning.time_limit or "epochs" not in tuning.metrics:
+        return config
+    return config.change({"fine_tune_epochs": tuning.metrics["epochs"], "time_limit": ""})
 
 
 def _choose_shipped(stage: Stage, tuning: FineTuning | None) -> _Shipped:
