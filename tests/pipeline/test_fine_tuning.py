@@ -108,14 +108,7 @@ def test_without_the_extra_the_command_says_what_to_install(cli: Cli, monkeypatc
     assert not Path("runs").exists() or not list(Path("runs").iterdir())
 
 
-OPTIONS = {
-    "fine_tune": True,
-    "fine_tune_epochs": 2,
-    "fine_tune_stages": 1,
-    "batch_size": 8,
-    "fast": True,
-    "quiet": True,
-}
+OPTIONS = {"fine_tune": True, "fine_tune_epochs": 2, "fine_tune_stages": 1, "batch_size": 8, "fast": True}
 
 
 def write_hard_photos(root: Path) -> Path:
@@ -198,5 +191,17 @@ class TestRun:
             "reason": "Fine-tuning failed: fine-tuning diverged with a learning rate of 9; try a smaller one. Kept the"
             " frozen network.",
         }
+        assert read_table(run.path / "history.csv")[0].keys() == read_table(frozen.path / "history.csv")[0].keys()
         assert run.metrics["test"] == frozen.metrics["test"]
         assert run.metrics["cross_validated"] == frozen.metrics["cross_validated"]
+
+    def test_a_photo_that_vanishes_meanwhile_leaves_the_frozen_network(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fine_tuning, "write_pixels", lambda *_, **__: [3])
+        photos = write_hard_photos(tmp_path / "photos")
+        run = clownfish.train(photos, out=tmp_path / "run", quiet=True, **OPTIONS)
+        assert run.metrics["fine_tuning"]["reason"] == (
+            "Fine-tuning failed: perch/03.jpg could be read at first and cannot be read any more. Kept the frozen"
+            " network."
+        )

@@ -28,6 +28,7 @@ from clownfish.evaluation.paired import PairedTest, compare_paired
 from clownfish.evaluation.unknowns import FoldEmbedding, embed_fold
 from clownfish.features.cache import find_cache_folder
 from clownfish.features.extract import extract_features, extract_from_pixels, write_pixels
+from clownfish.files import write_file
 from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
@@ -315,7 +316,7 @@ def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Pat
         # the ONNX graph of each fold names all photos once
         fixed = share * len(folds) * len(stage.parts) * photo_seconds + time.perf_counter() - started
         tuner.epochs = int(np.clip((limit - fixed) / of_epoch, 1, tuner.epochs))
-        mark.write_bytes(json.dumps({"epochs": tuner.epochs, "seconds_of_epoch": of_epoch}).encode())
+        write_file(mark, json.dumps({"epochs": tuner.epochs, "seconds_of_epoch": of_epoch}).encode())
     asked = stage.config.fine_tuning.fine_tune_epochs
     if tuner.epochs == asked:
         return []
@@ -420,7 +421,7 @@ def _write_pixels(stage: Stage, folder: Path) -> NDArray[np.uint8]:
             failed = write_pixels(photos, preprocessing, path, helpers=stage.helpers, on_photo=advance)
         if failed:
             raise FineTuningError(f"{photos[failed[0]].file} could be read at first and cannot be read any more")
-        mark.write_bytes(b"{}")
+        write_file(mark, b"{}")
     pixels: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return pixels
 

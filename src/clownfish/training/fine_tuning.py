@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
-from clownfish.errors import ConfigError, FineTuningError, MissingExtraError
+from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError
 from clownfish.files import write_file
 from clownfish.records import Head
 from clownfish.regression.scaling import Scaling
@@ -366,6 +366,8 @@ class Tuner:
             if isinstance(answer, WorkerFailure):
                 failure = answer
                 continue
+            if "refused" in answer:
+                raise OutputError(answer["refused"])
             if "fault" in answer:
                 raise RuntimeError(f"in the process that fine-tunes:\n{answer['fault']}")
             return answer

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clownfish.errors import OutputError
 from clownfish.training.fine_tuning import FineTuningOptions, Tuner
 from tiny_network import make_fit, make_network, read_history, write_photos
 
@@ -189,6 +190,25 @@ def test_activations_are_cached_for_every_photo(tmp_path: Path) -> None:
     activations = np.load(tmp_path / "activations.npy")
     assert activations.shape[:2] == (24, 3)
     assert (np.abs(activations).reshape(24, 3, -1).sum(axis=2) > 0).all()
+
+
+def test_too_little_disk_for_activations_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10))
+    tuner = Tuner(
+        write_photos(tmp_path),
+        make_network(),
+        FineTuningOptions(fine_tune_stages=2),
+        batch_size=5,
+        dropout_rate=0.2,
+        patience=50,
+        seed=1,
+    )
+    monkeypatch.setattr(tuner, "_send", worker.handle_request)
+    with pytest.raises(OutputError, match=r"GB are needed, and less is free. Choose another place with --model-dir"):
+        tuner.cache_activations(24)
 
 
 def test_what_goes_wrong_unexpectedly_comes_back_as_text(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ system for memory at every operation, which would surprise whatever else runs in
 import ctypes
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -41,11 +42,14 @@ def handle_request(request: Message) -> Message:
         request: "task", one of `_TASKS`, and what it needs.
 
     Returns:
-        The answer of the task; "fault" with a traceback if something unexpected happened.
+        The answer of the task; "refused" if a file cannot be written, "fault" with a traceback if
+            something unexpected happened.
     """
     _prepare_process()
     try:
         return _TASKS[request["task"]](request)
+    except OutputError as error:
+        return {"refused": str(error)}
     except Exception:  # noqa: BLE001 (the traceback goes to the process that asked)
         return {"fault": traceback.format_exc()}
 
@@ -123,7 +127,7 @@ class _Fit:
         if found is None:
             return
         self.tuner.import_state(found.state)
-        self.best = {name: found.state[f"best/{name}"] for name in self.tuner.average}
+        self.best = {name: arrange(found.state[f"best/{name}"]) for name in self.tuner.average}
         self.history = list(found.facts["history"])
         self.best_epoch, self.lowest_epoch = found.facts["best_epoch"], found.facts["lowest_epoch"]
         self.lowest_loss, self.limit = found.facts["lowest_loss"], found.facts["limit"]
@@ -205,6 +209,12 @@ def _open_activations(
             )
         _, channels, height, width = activations.shape
         outer = (len(pixels), request["num_variants"])
+        needed = 2 * activations.numel() * outer[0] * outer[1]
+        if shutil.disk_usage(folder).free < needed:
+            raise OutputError(
+                f"Cannot write {paths[0]}: {needed / 1e9:.1f} GB are needed, and less is free. Choose another place"
+                " with --model-dir."
+            )
         open_memmap(paths[0], "w+", np.float16, (*outer, height, width, channels)).flush()
         open_memmap(paths[1], "w+", np.float32, (*outer, features.shape[1])).flush()
     return open_memmap(paths[0], "r+"), open_memmap(paths[1], "r+")
