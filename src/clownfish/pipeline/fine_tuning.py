@@ -73,6 +73,18 @@ class KeptModel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _OfFolds:
+    """What the networks say that were tuned without a fold."""
+
+    out_of_fold: NDArray[np.float64]
+    """Shape (num_used, num_classes)."""
+    embeddings: Sequence[FoldEmbedding]
+    largest_difference: float
+    """Between PyTorch and ONNX Runtime, over all photos."""
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """What a run has come to before fine-tuning."""
 
@@ -181,15 +193,17 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
                 tuner.cache_activations(len(pixels), on_photo=advance)
         folds = _plan_folds(stage)
         notes = _fit_into_time(tuner, folds, stage, folder, started)
-        out_of_fold, embeddings, fold_notes = _tune_folds(tuner, folds, stage, pixels)
-        metrics, sentence = _compare(stage, out_of_fold)
+        of_folds = _tune_folds(tuner, folds, stage, pixels)
+        metrics, sentence = _compare(stage, of_folds.out_of_fold)
         metrics |= {"epochs": tuner.epochs, "stages": options.fine_tune_stages}
-        messages = [sentence, *notes, *fold_notes]
+        metrics["largest_parity_difference"] = of_folds.largest_difference
+        messages = [sentence, *notes, *of_folds.notes]
         if not metrics["kept"]:
             return FineTuning(metrics=metrics, messages=messages, folder=folder, kept=None)
-        kept, facts, shipped_notes = _tune_shipped(tuner, stage, pixels)
-    kept = replace(kept, out_of_fold=out_of_fold, fold_embeddings=embeddings)
-    return FineTuning(metrics={**metrics, **facts}, messages=[*messages, *shipped_notes], folder=folder, kept=kept)
+        kept, difference, shipped_notes = _tune_shipped(tuner, stage, pixels)
+    kept = replace(kept, out_of_fold=of_folds.out_of_fold, fold_embeddings=of_folds.embeddings)
+    metrics["largest_parity_difference"] = max(difference, of_folds.largest_difference)
+    return FineTuning(metrics=metrics, messages=[*messages, *shipped_notes], folder=folder, kept=kept)
 
 
 def _plan_folds(stage: Stage) -> list[Fit]:
@@ -238,28 +252,30 @@ def _make_fit(
     )
 
 
-def _tune_folds(
-    tuner: Tuner, folds: Sequence[Fit], stage: Stage, pixels: NDArray[np.uint8]
-) -> tuple[NDArray[np.float64], list[FoldEmbedding], list[str]]:
+def _tune_folds(tuner: Tuner, folds: Sequence[Fit], stage: Stage, pixels: NDArray[np.uint8]) -> _OfFolds:
     """Name every photo by a network tuned without its fold."""
     out_of_fold = np.empty((len(pixels), stage.photos.num_classes))
     embeddings: list[FoldEmbedding] = []
     notes: list[str] = []
+    largest = 0.0
     for number, fit in enumerate(folds, start=1):
         tuned = _run_fit(tuner, fit, stage, f"Tuning {number}/{len(folds)}")
         backbone = _build(stage, tuned)
         seen = np.sort(np.concatenate([fit.train, fit.validation]))
         features = extract_from_pixels(pixels, np.union1d(seen, fit.asked), backbone)
         out_of_fold[fit.asked] = tuned.head.predict_rows(features, fit.asked)
-        check_parity(tuned.probabilities, out_of_fold[fit.asked])
+        largest = max(largest, check_parity(tuned.probabilities, out_of_fold[fit.asked]))
         embeddings.append(embed_fold(features, fit.labels, seen, fit.asked, parts=backbone.parts))
         notes += tuned.notes
-    return out_of_fold, embeddings, list(dict.fromkeys(notes))
+    return _OfFolds(
+        out_of_fold=out_of_fold,
+        embeddings=embeddings,
+        largest_difference=largest,
+        notes=list(dict.fromkeys(notes)),
+    )
 
 
-def _tune_shipped(
-    tuner: Tuner, stage: Stage, pixels: NDArray[np.uint8]
-) -> tuple[KeptModel, dict[str, Any], Sequence[str]]:
+def _tune_shipped(tuner: Tuner, stage: Stage, pixels: NDArray[np.uint8]) -> tuple[KeptModel, float, Sequence[str]]:
     """Tune on the training photos; validation photos choose the epoch."""
     train, validation = np.flatnonzero(stage.parts == "train"), np.flatnonzero(stage.parts == "validation")
     asked = np.flatnonzero(stage.parts != "train")
@@ -285,8 +301,7 @@ def _tune_shipped(
         out_of_fold=np.empty(0),
         fold_embeddings=(),
     )
-    facts = {"largest_parity_difference": difference, "num_parity_photos": len(asked)}
-    return kept, facts, tuned.notes
+    return kept, difference, tuned.notes
 
 
 def _run_fit(tuner: Tuner, fit: Fit, stage: Stage, name: str) -> Tuned:
