@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from clownfish.compute import WorkerFailure
-from clownfish.errors import ConfigError, FineTuningError, MissingExtraError
+from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError
 from clownfish.training import fine_tuning
 from clownfish.training.fine_tuning import FineTuningOptions, Tuned, Tuner, check_extra, parse_time_limit
 from tiny_network import make_fit, make_network, read_history, write_photos
@@ -91,6 +91,24 @@ def test_divergence_is_reported_with_the_rate(tmp_path: Path, monkeypatch: pytes
     answers = iter([{"history": [], "done": False, "note": ""}, {"diverged": True}])
     monkeypatch.setattr(tuner, "_send", lambda request: next(answers))
     with pytest.raises(FineTuningError, match="diverged with a learning rate of 3; try a smaller"):
+        tuner.run(make_fit())
+
+
+def test_an_extra_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_tuning, "_FUNCTION", "clownfish.nothing.of_this_name:handle_request")
+    with (
+        make_tuner(tmp_path) as tuner,
+        pytest.raises(
+            FineTuningError, match=r"does not start; find out why with: python -c 'import torch, torchvision"
+        ),
+    ):
+        tuner.run(make_fit())
+
+
+def test_what_the_helper_cannot_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = make_tuner(tmp_path)
+    monkeypatch.setattr(tuner, "_send", lambda request: {"refused": "Cannot write x: no space"})
+    with pytest.raises(OutputError, match="Cannot write x: no space"):
         tuner.run(make_fit())
 
 

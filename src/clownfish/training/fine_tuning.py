@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
-from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError
+from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError, WorkerError
 from clownfish.files import write_file
 from clownfish.records import Head
 from clownfish.regression.scaling import Scaling
@@ -389,8 +389,14 @@ class Tuner:
             memory_bytes=0,
             helpers=self._helpers,
         )
-        with closing(work) as outcomes:
-            return next(outcomes).result
+        try:
+            with closing(work) as outcomes:
+                return next(outcomes).result
+        except WorkerError as error:
+            raise FineTuningError(
+                "the process that fine-tunes does not start; find out why with: python -c 'import torch, torchvision,"
+                " safetensors'"
+            ) from error
 
 
 DEPTH_DECAY = 0.8
