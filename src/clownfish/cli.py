@@ -67,7 +67,7 @@ def clownfish() -> None:
 @click.option("--fine-tune", is_flag=True, default=None, help="Train the network too; kept only if that is better.")
 @click.option("--fine-tune-stages", type=int, help="How many of its 7 stages learn, from the top. [default: 7]")
 @click.option("--fine-tune-epochs", type=int, help="Passes over the training photos. [default: 8]")
-@click.option("--fine-tune-learning-rate", type=float, help="Size of a step. [default: 0.0002]")
+@click.option("--fine-tune-learning-rate", type=float, help="Size of a step. [default: 0.0003]")
 @click.option("--fine-tune-optimizer", help="adamw or sgd. [default: adamw]")
 @click.option("--fine-tune-momentum", type=float, help="Share of the last step that is kept. [default: 0.9]")
 @click.option("--warmup-steps", type=int, help="Steps in which the rate rises to its full size. [default: 20]")

@@ -43,7 +43,7 @@ class FineTuningOptions:
     fine_tune_stages: int = NUM_STAGES
     """How many of the network's stages learn, from the top; 7 for the whole network."""
     fine_tune_epochs: int = 8
-    fine_tune_learning_rate: float = 2e-4
+    fine_tune_learning_rate: float = 3e-4
     """Of the layer on top; each stage further down learns with a smaller one."""
     fine_tune_optimizer: str = "adamw"
     fine_tune_momentum: float = 0.9
