@@ -15,7 +15,9 @@ from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, FineTuningError, ModelFileError, OutputError
 from clownfish.evaluation.paired import PairedTest
 from clownfish.pipeline import fine_tuning
-from clownfish.pipeline.fine_tuning import check_options, check_parity, describe_choice
+from clownfish.pipeline.fine_tuning import check_options
+from clownfish.pipeline.fine_tuning_choice import check_parity, choose, describe_choice
+from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
 from pictures import draw_photo, write_photo
 from runs import RUN_FILES, Cli, read_metrics, read_table
 
@@ -50,6 +52,20 @@ def test_what_may_be_chance_is_not_kept() -> None:
     )
 
 
+def test_the_choice_counts_groups_and_tells_both_accuracies() -> None:
+    labels = np.zeros(40, np.int64)
+    wrong, right = np.array([0.4, 0.6]), np.array([0.6, 0.4])
+    frozen = np.array([wrong] * 20 + [right] * 20)
+    tuned = np.array([right] * 40)
+    metrics, sentence = choose(labels, np.arange(40), frozen, tuned)
+    assert metrics["kept"]
+    assert (metrics["frozen_accuracy"], metrics["tuned_accuracy"]) == (0.5, 1.0)
+    assert metrics["difference"]["value"] == 0.5
+    assert sentence.startswith("Fine-tuning was kept: +50.0 points")
+    assert not choose(labels, np.repeat([0, 1], 20), frozen, tuned)[0]["kept"]
+    assert not choose(labels, np.arange(40), tuned, tuned)[0]["kept"]
+
+
 def test_pytorch_and_onnx_may_differ_by_a_ten_thousandth() -> None:
     assert check_parity(np.array([[0.5, 0.5]]), np.array([[0.50005, 0.49995]])) == pytest.approx(5e-5)
     assert check_parity(np.empty((0, 2)), np.empty((0, 2))) == 0.0
@@ -71,7 +87,7 @@ def test_a_second_run_of_the_same_work_is_refused(tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / "work.lock"),
         pytest.raises(OutputError, match="Another run fine-tunes the same photos"),
-        fine_tuning._lock(folder),
+        lock(folder),
     ):
         pass
 
@@ -83,7 +99,7 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Path, "mkdir", refuse)
     with (
         pytest.raises(OutputError, match=r"Permission denied. Choose another place with --model-dir"),
-        fine_tuning._lock(tmp_path / "work"),
+        lock(tmp_path / "work"),
     ):
         pass
 
@@ -95,7 +111,7 @@ def test_checkpoints_of_a_month_ago_are_removed_others_stay(tmp_path: Path) -> N
         mark.touch()
         (tmp_path / f"{name}.lock").touch()
         os.utime(mark, times=(time.time() - days * 86400,) * 2)
-    fine_tuning._remove_stale(tmp_path)
+    remove_stale(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["young", "young.lock"]
 
 
@@ -131,7 +147,7 @@ class TestRun:
     """Whole runs, on the last stage, since that is the quickest."""
 
     def test_a_kept_network_is_what_every_file_is_about(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(fine_tuning, "compare_paired", always_better)
+        monkeypatch.setattr("clownfish.pipeline.fine_tuning_choice.compare_paired", always_better)
         photos = write_hard_photos(tmp_path / "photos")
         run = clownfish.train(photos, out=tmp_path / "run", model_dir=str(tmp_path / "work"), quiet=True, **OPTIONS)
         assert {path.name for path in run.path.iterdir()} == RUN_FILES
@@ -154,7 +170,7 @@ class TestRun:
     def test_an_interrupted_run_comes_to_the_same_numbers(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fine_tuning, "compare_paired", always_better)
+        monkeypatch.setattr("clownfish.pipeline.fine_tuning_choice.compare_paired", always_better)
         photos = write_hard_photos(tmp_path / "photos")
         straight = clownfish.train(photos, out=tmp_path / "straight", quiet=True, **OPTIONS)
         build, num_built = fine_tuning.build_backbone, 0

@@ -5,31 +5,29 @@ the same photos, each unseen by both, and it is what calibration and the other r
 the tuned ones are better, the network that is shipped is tuned on the training photos. Test photos have no say.
 """
 
-import contextlib
 import hashlib
 import json
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES, build_backbone, read_tensors
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
-from clownfish.errors import ConfigError, FineTuningError, ModelFileError, OutputError
-from clownfish.evaluation.paired import PairedTest, compare_paired
+from clownfish.errors import ConfigError, FineTuningError
 from clownfish.evaluation.unknowns import FoldEmbedding, embed_fold
 from clownfish.features.cache import find_cache_folder
 from clownfish.features.extract import extract_features, extract_from_pixels, write_pixels
 from clownfish.files import write_file
 from clownfish.pipeline.cross_validation import CrossValidation
+from clownfish.pipeline.fine_tuning_choice import check_parity, choose
+from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
 from clownfish.progress import Progress
@@ -40,9 +38,6 @@ from clownfish.training.descent import TrainingSet, count_iterations, weigh_clas
 from clownfish.training.fine_tuning import Fit, Network, Tuned, Tuner, parse_time_limit
 from clownfish.training.selection import Trained, train_head
 
-MAX_PARITY_DIFFERENCE = 1e-4
-"""Between PyTorch's and ONNX Runtime's probabilities of one photo."""
-_STALE_SECONDS = 30 * 86_400.0
 _INNER_FOLDS = 9
 """One of so many is taken from the photos of a fold's model, to choose its epoch."""
 
@@ -140,32 +135,13 @@ def fine_tune(stage: Stage) -> FineTuning:
         ModelFileError: PyTorch and ONNX Runtime disagree on a photo.
     """
     folder = _find_folder(stage)
-    _remove_stale(folder.parent)
-    with _lock(folder):
+    remove_stale(folder.parent)
+    with lock(folder):
         try:
             return _fine_tune(stage, folder)
         except FineTuningError as error:
             reason = f"Fine-tuning failed: {error}. Kept the frozen network."
             return FineTuning(metrics={"kept": False, "reason": reason}, messages=[reason], folder=folder, kept=None)
-
-
-def remove_checkpoints(folder: Path) -> None:
-    """Remove what an interrupted run would have gone on from.
-
-    Args:
-        folder: of the checkpoints.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        folder.with_suffix(".lock").unlink()
-
-
-def _remove_stale(base: Path) -> None:
-    """Remove what nobody has gone on with for a month; a folder is changed by each plan that is written into it."""
-    for mark in base.glob("*/start.npz"):
-        with contextlib.suppress(OSError):
-            if time.time() - mark.stat().st_mtime > _STALE_SECONDS:
-                remove_checkpoints(mark.parent)
 
 
 def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
@@ -194,7 +170,13 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
         folds = _plan_folds(stage)
         notes = _fit_into_time(tuner, folds, stage, folder, started)
         of_folds = _tune_folds(tuner, folds, stage, pixels)
-        metrics, sentence = _compare(stage, of_folds.out_of_fold)
+        chosen = stage.parts != "test"
+        metrics, sentence = choose(
+            stage.material.catalog.labels[chosen],
+            stage.material.groups[chosen],
+            stage.validation.out_of_fold[chosen],
+            of_folds.out_of_fold[chosen],
+        )
         metrics |= {"epochs": tuner.epochs, "stages": options.fine_tune_stages}
         metrics["largest_parity_difference"] = of_folds.largest_difference
         messages = [sentence, *notes, *of_folds.notes]
@@ -338,65 +320,6 @@ def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Pat
     return [f"--time-limit {stage.config.fine_tuning.time_limit} allowed {tuner.epochs} of {asked} epochs."]
 
 
-def _compare(stage: Stage, out_of_fold: NDArray[np.float64]) -> tuple[dict[str, Any], str]:
-    """Decide, by photos that neither side had seen and that are not the test photos."""
-    chosen = stage.parts != "test"
-    labels, groups = stage.material.catalog.labels[chosen], stage.material.groups[chosen]
-    frozen = stage.validation.out_of_fold[chosen].argmax(axis=1) == labels
-    tuned = out_of_fold[chosen].argmax(axis=1) == labels
-    test = compare_paired(frozen, tuned, groups)
-    kept = test.low > 0
-    metrics = {
-        "kept": kept,
-        "num_photos": test.num_photos,
-        "num_groups": test.num_groups,
-        "frozen_accuracy": float(frozen.mean()),
-        "tuned_accuracy": float(tuned.mean()),
-        "difference": {"value": test.difference, "low": test.low, "high": test.high},
-        "p_value": test.p_value,
-    }
-    sentence = describe_choice(test)
-    return {**metrics, "reason": sentence}, sentence
-
-
-def describe_choice(test: PairedTest) -> str:
-    """Say what the comparison found, in points of accuracy.
-
-    Args:
-        test: frozen first, tuned second.
-
-    Returns:
-        One sentence.
-    """
-    points = f"{100 * test.difference:+.1f} points ({100 * test.low:.1f} to {100 * test.high:.1f})"
-    photos = f"on {test.num_photos:,} photos that neither had seen"
-    if test.low > 0:
-        return f"Fine-tuning was kept: {points} {photos}."
-    return f"Fine-tuning is not better: {points} {photos}; kept the simpler model."
-
-
-def check_parity(of_torch: NDArray[np.float64], of_onnx: NDArray[np.float64]) -> float:
-    """Compare what PyTorch and the ONNX graph say of the same photos.
-
-    Args:
-        of_torch: probabilities, shape (num_photos, num_classes).
-        of_onnx: likewise.
-
-    Returns:
-        The largest difference.
-
-    Raises:
-        ModelFileError: it is more than 1e-4.
-    """
-    difference = float(np.abs(of_torch - of_onnx).max(initial=0.0))
-    if not difference <= MAX_PARITY_DIFFERENCE:
-        raise ModelFileError(
-            f"The fine-tuned model differs between PyTorch and ONNX by {difference:.2g} in probability, more than the"
-            f" {MAX_PARITY_DIFFERENCE:g} allowed. Please report this: it is a fault of clownfish."
-        )
-    return difference
-
-
 def _build(stage: Stage, tuned: Tuned) -> Backbone:
     frozen = stage.material.backbone
     return build_backbone(frozen.name, tuned.tensors, feature_set=frozen.feature_set)
@@ -465,20 +388,3 @@ def _find_folder(stage: Stage) -> Path:
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     base = Path(config.fine_tuning.model_dir) if config.fine_tuning.model_dir else find_cache_folder() / "fine-tuning"
     return base / digest
-
-
-@contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock"), timeout=0):
-            yield
-    except Timeout as error:
-        raise OutputError(
-            f"Another run fine-tunes the same photos with the same options (its checkpoints are in {folder}). Wait for"
-            " it, or stop it; the same command then goes on where it was."
-        ) from error
-    except PermissionError as error:
-        raise OutputError(
-            f"Cannot write {folder}: {error.strerror or error}. Choose another place with --model-dir."
-        ) from error

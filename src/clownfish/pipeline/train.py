@@ -20,7 +20,8 @@ from clownfish.photos.catalog import leave_out
 from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
 from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
-from clownfish.pipeline.fine_tuning import FineTuning, Stage, check_options, fine_tune, remove_checkpoints
+from clownfish.pipeline.fine_tuning import FineTuning, Stage, check_options, fine_tune
+from clownfish.pipeline.fine_tuning_folder import remove_checkpoints
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
