@@ -17,7 +17,7 @@ from PIL import Image
 
 FRAMEWORKS = ("torch", "torchvision", "timm", "tensorflow", "keras", "jax", "flax", "fastai", "ray")
 RUN_FILES = {"config.toml", "history.csv", "metrics.json", "model.onnx", "photos.csv", "predictions.csv", "report.html"}
-EXTRA_MODULES = ("clownfish.export.tflite.",)
+EXTRA_MODULES = ("clownfish.export.tflite.", "clownfish.training.finetune.")
 """Written with what an extra installs, and imported by nothing before that is known to be there."""
 COMMAND = Path(sys.executable).parent / "clownfish"
 
@@ -124,6 +124,8 @@ def check_missing_extras(environment: dict[str, str]) -> None:
     message = run(environment, "predict", "run", "phone.heic", expected_code=2)
     assert "pip install 'clownfish[heic]'" in message, message
     assert importlib.util.find_spec("ai_edge_litert") is None
+    message = run(environment, "train", "photos", "--fine-tune", expected_code=2)
+    assert "pip install 'clownfish[finetune]'" in message, message
     for form in ("tflite", "web"):
         message = run(environment, "export", "run", "--to", form, expected_code=2)
         assert "pip install 'clownfish[tflite]'" in message, message

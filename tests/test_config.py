@@ -36,6 +36,18 @@ OPTIONS = st.fixed_dictionaries(
         "balance": st.booleans(),
         "seed": st.integers(0, 2**63 - 1),
         "max_error": st.floats(0.001, 0.999),
+        "fine_tune": st.booleans(),
+        "fine_tune_stages": st.integers(1, 7),
+        "fine_tune_epochs": st.integers(1, 10_000),
+        "fine_tune_learning_rate": st.floats(1e-9, 10),
+        "fine_tune_optimizer": st.sampled_from(["adamw", "sgd"]),
+        "fine_tune_momentum": st.floats(0, 0.999),
+        "warmup_steps": st.integers(0, 1_000_000),
+        "label_smoothing": st.floats(0, 0.9),
+        "mixup": st.floats(0, 10),
+        "flip": st.booleans(),
+        "time_limit": st.sampled_from(["", "90s", "10m", "1.5h", "20"]),
+        "model_dir": TEXT,
     },
 )
 
@@ -57,6 +69,8 @@ def test_every_option_is_in_the_round_trip() -> None:
         *("place", "folder", "group_by", "group_regex", "min_photos", "shares", "split_column", "backbone"),
         *("feature_set", "weights", "resize", "augment", "epochs", "batch_size", "learning_rate", "momentum"),
         *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast", "max_error", "corrections"),
+        *("fine_tune", "fine_tune_stages", "fine_tune_epochs", "fine_tune_learning_rate", "fine_tune_optimizer"),
+        *("fine_tune_momentum", "warmup_steps", "label_smoothing", "mixup", "flip", "time_limit", "model_dir"),
     }
 
 
@@ -68,6 +82,7 @@ def test_config_says_how_to_repeat_the_run() -> None:
         "[split]",
         "[features]",
         "[training]",
+        "[fine_tuning]",
         "[examination]",
         "[answering]",
     ]
@@ -151,7 +166,8 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
         (b"[training]\nepochs = " + b"[" * 100_000, "is not valid TOML: "),
         (
             b"[trainig]\nepochs = 3",
-            "has an unknown table [trainig]. Known: photos, split, features, training, examination, answering.",
+            "has an unknown table [trainig]. Known: photos, split, features, training, fine_tuning,"
+            " examination, answering.",
         ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
         (

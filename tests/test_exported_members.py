@@ -54,7 +54,7 @@ def test_unknown_member_is_an_attribute_error() -> None:
 
 def test_every_error_has_the_one_base() -> None:
     own = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(own) == 12
+    assert len(own) == 13
     assert all(issubclass(error, errors.ClownfishError) for error in own)
 
 

@@ -65,6 +65,18 @@ def clownfish() -> None:
 @click.option("--weight-decay", type=float, help="L2 penalty. [default: chosen on validation photos]")
 @click.option("--patience", type=int, help="Stop after so many epochs clearly above the best. [default: 5]")
 @click.option("--balance", is_flag=True, default=None, help="Let every class count the same.")
+@click.option("--fine-tune", is_flag=True, default=None, help="Train the network too; kept only if that is better.")
+@click.option("--fine-tune-stages", type=int, help="How many of its 7 stages learn, from the top. [default: 7]")
+@click.option("--fine-tune-epochs", type=int, help="Passes over the training photos. [default: 8]")
+@click.option("--fine-tune-learning-rate", type=float, help="Size of a step. [default: 0.0003]")
+@click.option("--fine-tune-optimizer", help="adamw or sgd. [default: adamw]")
+@click.option("--fine-tune-momentum", type=float, help="Share of the last step that is kept. [default: 0.9]")
+@click.option("--warmup-steps", type=int, help="Steps in which the rate rises to its full size. [default: 20]")
+@click.option("--label-smoothing", type=float, help="Share of certainty that is not asked for. [default: 0.0]")
+@click.option("--mixup", type=float, help="How strongly pairs of photos are mixed. [default: 0.0]")
+@click.option("--flip/--no-flip", default=None, help="Fine-tune on mirrored photos too, or not.")
+@click.option("--time-limit", help="For fine-tuning, such as 10m: fewer epochs if needed.")
+@click.option("--model-dir", type=click.Path(), help="Folder for checkpoints of fine-tuning, instead of the cache.")
 @click.option("--max-error", help="Share of wrong answers to accept; less certain photos are unsure. [default: 0.05]")
 @click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
 @click.option("--fast", is_flag=True, default=None, help="Leave out what is slow, such as the learning curve.")
@@ -551,7 +563,7 @@ def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bo
 def _resolve_paths(given: dict[str, Any], photos: str | None, photos_folder: str | None) -> None:
     """Make paths absolute, so that a run can be repeated from anywhere."""
     paths = {"place": photos, "folder": photos_folder}
-    paths |= {name: given.get(name) for name in ("weights", "corrections")}
+    paths |= {name: given.get(name) for name in ("weights", "corrections", "model_dir")}
     given |= {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
 
 

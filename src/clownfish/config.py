@@ -14,6 +14,7 @@ from clownfish.images import RESIZES, Resize
 from clownfish.photos.catalog import PhotosOptions
 from clownfish.photos.labels import is_valid_text
 from clownfish.splits import parse_shares
+from clownfish.training.fine_tuning import FineTuningOptions
 from clownfish.training.selection import TrainingOptions
 
 _DEFAULT_SHARES = "80/10/10"
@@ -95,6 +96,7 @@ class TrainConfig:
     split: SplitOptions = field(default_factory=SplitOptions)
     features: FeatureOptions = field(default_factory=FeatureOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    fine_tuning: FineTuningOptions = field(default_factory=FineTuningOptions)
     examination: ExaminationOptions = field(default_factory=ExaminationOptions)
     answering: AnsweringOptions = field(default_factory=AnsweringOptions)
 

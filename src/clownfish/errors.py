@@ -10,6 +10,7 @@
     ├── RunFolderError       the folder is not one of a training run, or is damaged
     ├── OutputError          a result cannot be written where it was asked for
     ├── ForecastError        a forecast is asked for that the photos cannot support
+    ├── FineTuningError      fine-tuning could not be carried to its end; the frozen model is there
     ├── WorkerError          the helper processes cannot be started
     └── MissingExtraError    an optional dependency is not installed
 
@@ -71,6 +72,10 @@ class OutputError(ClownfishError):
 
 class ForecastError(ClownfishError):
     """A forecast is asked for that the photos at hand cannot support."""
+
+
+class FineTuningError(ClownfishError):
+    """Fine-tuning could not be carried to its end; what was trained before it is not lost."""
 
 
 class WorkerError(ClownfishError):

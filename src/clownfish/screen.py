@@ -37,8 +37,7 @@ def describe_run(
         _line("Split", f"{photos['train']} training, {photos['validation']} validation, {photos['test']} test photos"),
         _line(
             "Network",
-            f"{options['backbone']}; {parameters['trained']:,} of"
-            f" {parameters['backbone'] + parameters['trained']:,} parameters trained",
+            f"{options['backbone']}; {parameters['trained']:,} of {parameters['total']:,} parameters trained",
         ),
         _line("Training", _describe_training(metrics, len(history), options)),
         _line("  training", _describe_epoch(kept["train_loss"], kept["train_accuracy"])),

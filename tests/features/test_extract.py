@@ -12,9 +12,18 @@ from PIL import Image
 from clownfish import images
 from clownfish.backbones import load_backbone
 from clownfish.compute import WorkerFailure
+from clownfish.errors import OutputError
 from clownfish.features import extract
 from clownfish.features.cache import FeatureCache
-from clownfish.features.extract import extract_features, extract_upside_down, extract_views, keep_rows, make_session
+from clownfish.features.extract import (
+    extract_features,
+    extract_from_pixels,
+    extract_upside_down,
+    extract_views,
+    keep_rows,
+    make_session,
+    write_pixels,
+)
 from clownfish.features.inspection import inspect_photo
 from clownfish.features.previews import load_previews
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
@@ -300,3 +309,38 @@ def test_sample_photos_are_told_apart(backbone: Backbone, cache: FeatureCache, t
     _, values = extract_features(files, backbone, PREPROCESSING, cache)
     likeness = np.corrcoef(values)
     assert min(likeness[0, 1], likeness[2, 3]) > max(likeness[0, 2], likeness[0, 3], likeness[1, 2]) + 0.3
+
+
+def test_features_from_stored_pixels_are_those_from_files(
+    photos: list[PhotoFile], backbone: Backbone, cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOWNFISH_WORKERS", "0")
+    good = [photo for photo in photos if photo.file not in ("text.jpg", "link.jpg")]
+    _, expected = extract_features(good, backbone, PREPROCESSING, cache)
+    seen: list[None] = []
+    path = tmp_path / "work" / "pixels.npy"
+    assert write_pixels(good, PREPROCESSING, path, on_photo=lambda: seen.append(None)) == []
+    pixels = np.load(path, mmap_mode="r")
+    found = extract_from_pixels(pixels, np.array([0, 3, 4]), backbone, on_photo=lambda: seen.append(None))
+    np.testing.assert_array_equal(found[[0, 3, 4]], expected[[0, 3, 4]])
+    assert not found[[1, 2, 5]].any()
+    assert len(seen) == 6 + 3
+
+
+def test_a_photo_that_cannot_be_read_is_grey_and_named(
+    photos: list[PhotoFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOWNFISH_WORKERS", "0")
+    path = tmp_path / "pixels.npy"
+    assert write_pixels(photos[:3], PREPROCESSING, path) == [2]
+    assert (np.load(path)[2] == 128).all()
+
+
+def test_too_little_disk_for_pixels_is_said_before_the_work(
+    photos: list[PhotoFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = extract.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(extract.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(OutputError, match=r"0.0 GB are needed, and less is free"):
+        write_pixels(photos[:1], PREPROCESSING, tmp_path / "pixels.npy")
+    assert not (tmp_path / "pixels.npy").exists()

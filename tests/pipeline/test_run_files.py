@@ -196,7 +196,11 @@ def test_chance_is_that_of_the_commonest_class(run: Run) -> None:
 
 
 def test_parameters_are_counted(digits_run: Run) -> None:
-    assert digits_run.metrics["num_parameters"] == {"backbone": 3_350_000, "trained": 2849 * 10}
+    assert digits_run.metrics["num_parameters"] == {
+        "backbone": 3_350_000,
+        "trained": 2849 * 10,
+        "total": 3_350_000 + 2849 * 10,
+    }
 
 
 def test_seconds_of_the_stages_make_the_total(run: Run) -> None:

@@ -193,7 +193,11 @@ def test_network_options_reach_the_model(cli: Cli, insects: Path) -> None:
     assert classifier.backbone["name"] == "efficientnet_lite1"
     assert classifier.backbone["feature_set"] == "last_layer"
     assert (classifier.preprocessing.size, classifier.preprocessing.resize) == (240, "crop")
-    assert read_metrics(run)["num_parameters"] == {"backbone": 4_108_848, "trained": 1281 * 3}
+    assert read_metrics(run)["num_parameters"] == {
+        "backbone": 4_108_848,
+        "trained": 1281 * 3,
+        "total": 4_108_848 + 1281 * 3,
+    }
 
 
 def test_padding_and_views_are_options(cli: Cli, insects: Path) -> None:

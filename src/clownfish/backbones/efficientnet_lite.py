@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 _BATCH_NORM_EPSILON = 1e-3
-_STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
+"""Of the first block of each stage."""
 _OPSET = 17
 _IR_VERSION = 8
 
@@ -123,7 +124,7 @@ def build_onnx(
 
     parts: list[str] = []
     index = 0
-    for stage, (num_blocks, stage_stride) in enumerate(zip(blocks_per_stage, _STAGE_STRIDES, strict=True), start=1):
+    for stage, (num_blocks, stage_stride) in enumerate(zip(blocks_per_stage, STAGE_STRIDES, strict=True), start=1):
         for position in range(num_blocks):
             value = graph.add_block(value, index, stage_stride if position == 0 else 1)
             index += 1

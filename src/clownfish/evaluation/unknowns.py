@@ -38,6 +38,18 @@ class Scores:
         return Scores(near=self.near[rows], distance=self.distance[rows], norm=self.norm[rows])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldEmbedding:
+    """Photos in a space that was fitted without them."""
+
+    rows: NDArray[np.int64]
+    """Their numbers."""
+    embeddings: NDArray[np.float32]
+    """Shape (len(rows), num_axes + 1)."""
+    class_means: NDArray[np.float64]
+    """Of the photos that it was fitted on, shape (num_classes, num_axes)."""
+
+
 def score_out_of_fold(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -58,16 +70,54 @@ def score_out_of_fold(
     Returns:
         The scores.
     """
-    result = np.empty((3, len(labels)))
+    embedded = []
     for fold in np.unique(folds):
-        inside = folds == fold
-        present, own_labels = np.unique(labels[~inside], return_inverse=True)
-        rows = np.flatnonzero(~inside)
-        fitted = fit_embedding(
-            features, rows, own_labels, len(present), scaling=fit_scaling(features, rows, parts=parts)
-        )
-        embeddings = fitted.embedding.apply(features[inside])
-        result[:, inside] = compute_scores(probabilities[inside], embeddings, fitted.class_means)
+        held_out = np.flatnonzero(folds == fold)
+        training = np.flatnonzero(folds != fold)
+        embedded.append(embed_fold(features, labels, training, held_out, parts=parts))
+    return score_folds(embedded, probabilities)
+
+
+def embed_fold(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    training: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    *,
+    parts: Sequence[int] | None = None,
+) -> FoldEmbedding:
+    """Fit an embedding on some photos and apply it to others.
+
+    Args:
+        features: shape (num_photos, num_features).
+        labels: shape (num_photos,).
+        training: numbers of the photos to fit on.
+        held_out: numbers of the photos to embed.
+        parts: number of features in each part of the vector.
+
+    Returns:
+        The others in it.
+    """
+    present, own_labels = np.unique(labels[training], return_inverse=True)
+    scaling = fit_scaling(features, training, parts=parts)
+    fitted = fit_embedding(features, training, own_labels, len(present), scaling=scaling)
+    embeddings = fitted.embedding.apply(features[held_out])
+    return FoldEmbedding(rows=held_out, embeddings=embeddings, class_means=fitted.class_means)
+
+
+def score_folds(embedded: Sequence[FoldEmbedding], probabilities: NDArray[np.float64]) -> Scores:
+    """Score every photo in the embedding that was fitted without it.
+
+    Args:
+        embedded: the folds; together they hold every photo once.
+        probabilities: calibrated, out-of-fold, shape (num_photos, num_classes).
+
+    Returns:
+        The scores.
+    """
+    result = np.empty((3, len(probabilities)))
+    for fold in embedded:
+        result[:, fold.rows] = compute_scores(probabilities[fold.rows], fold.embeddings, fold.class_means)
     return Scores(near=result[0], distance=result[1], norm=result[2])
 
 

@@ -6,15 +6,19 @@ batches on a CPU, needs the least memory, and makes a photo's features the same 
 the run, so that a run can be repeated to the bit.
 """
 
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
+from clownfish.compute import Helpers, Message, WorkerFailure, run_in_threads, run_in_workers
+from clownfish.errors import OutputError
 from clownfish.features.cache import INSPECTED_NAMES, Entry, FeatureCache
 from clownfish.features.inspection import inspect_photo
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing, View
@@ -162,6 +166,88 @@ def extract_upside_down(
         on_photo()
     cache.flush()
     return features
+
+
+def extract_from_pixels(
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    backbone: Backbone,
+    *,
+    on_photo: Callable[[], None] = lambda: None,
+) -> NDArray[np.float32]:
+    """Compute the features of photos that are decoded already, for a network that only this run has.
+
+    Args:
+        pixels: the network's input, shape (num_photos, size, size, 3); may be a file mapped to memory.
+        rows: which photos.
+        backbone: the network.
+        on_photo: called once for each photo that is done.
+
+    Returns:
+        Shape (num_photos, num_features); zeros for the other photos.
+    """
+    session = make_session(backbone.onnx)
+    features = np.zeros((len(pixels), backbone.num_features), np.float32)
+
+    def run(row: int) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = session.run(["features"], {"image": pixels[row : row + 1]})[0][0]
+        return values
+
+    for row, values in zip(rows.tolist(), run_in_threads(run, rows.tolist()), strict=True):
+        features[row] = values
+        on_photo()
+    return features
+
+
+def write_pixels(
+    photos: Sequence[PhotoFile],
+    preprocessing: Preprocessing,
+    path: Path,
+    *,
+    helpers: Helpers | None = None,
+    on_photo: Callable[[], None] = lambda: None,
+) -> list[int]:
+    """Decode photos to the network's input, into one file.
+
+    Args:
+        photos: usable ones.
+        preprocessing: how photos become the network's input.
+        path: a .npy file to make, uint8, shape (num_photos, size, size, 3).
+        helpers: helper processes that are there already.
+        on_photo: called once for each photo that is done.
+
+    Returns:
+        Positions of photos that cannot be read any more; grey in the file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    size = preprocessing.size
+    shape = (len(photos), size, size, 3)
+    request = {"size": size, "resize": preprocessing.resize}
+    failed = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        needed = int(np.prod(shape, dtype=np.int64))
+        if shutil.disk_usage(path.parent).free < needed:
+            raise OSError(f"{needed / 1e9:.1f} GB are needed, and less is free")
+        pixels = open_memmap(path, "w+", np.uint8, shape)
+        outcomes = run_in_workers(
+            [{"path": photo.path, **request} for photo in photos],
+            function="clownfish.features.maps:decode_reply",
+            finish=lambda _, answer: None if isinstance(answer, WorkerFailure) else answer.get("pixels"),
+            helpers=helpers,
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                if outcome.result is None:
+                    failed.append(outcome.index)
+                pixels[outcome.index] = 128 if outcome.result is None else outcome.result
+                on_photo()
+        pixels.flush()
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
+    return failed
 
 
 class _Extractor:

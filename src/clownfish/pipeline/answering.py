@@ -24,10 +24,12 @@ from clownfish.evaluation.prediction_sets import ALPHA, SetThresholds, describe_
 from clownfish.evaluation.unknowns import (
     MIN_GROUPS,
     REJECTED_SHARE,
+    FoldEmbedding,
     Scores,
     catch_unknowns,
     combine,
     fit_novelty_rule,
+    score_folds,
     score_out_of_fold,
 )
 from clownfish.records import Embedding, Head
@@ -64,6 +66,8 @@ class AnswersProblem:
     max_error: float
     """Share of wrong answers that is accepted."""
     seed: int
+    fold_embeddings: Sequence[FoldEmbedding] | None = None
+    """Every photo by a network that was fine-tuned without its fold; None for a network that no photo has changed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +114,7 @@ def fit_answers(problem: AnswersProblem) -> Answers:
     scaling = fit_scaling(problem.features, training, parts=problem.feature_parts)
     labels = problem.labels[training]
     fitted = fit_embedding(problem.features, training, labels, len(problem.classes), scaling=scaling)
-    scores = score_out_of_fold(problem.features, problem.labels, problem.folds, softened, parts=problem.feature_parts)
+    scores = _score(problem, softened)
     novelty, of_folder = _fit_novelty(problem, scores.pick(chosen), fitted, head)
     rules = AnswerRules(max_error=problem.max_error, curve=curve, set_thresholds=sets.thresholds, novelty=novelty)
     embeddings = fitted.embedding.apply(problem.features)
@@ -151,6 +155,13 @@ def _fold_in(head: Head, temperature: float) -> Head:
     """Divide the logits by the temperature, once and for all."""
     factor = np.float32(1 / temperature)
     return Head(weights=head.weights * factor, bias=head.bias * factor)
+
+
+def _score(problem: AnswersProblem, softened: NDArray[np.float64]) -> Scores:
+    """How strange each photo is to an embedding, and a network, that had not seen it."""
+    if problem.fold_embeddings is not None:
+        return score_folds(problem.fold_embeddings, softened)
+    return score_out_of_fold(problem.features, problem.labels, problem.folds, softened, parts=problem.feature_parts)
 
 
 def _fit_novelty(

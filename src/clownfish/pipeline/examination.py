@@ -55,6 +55,9 @@ class Evidence:
     seed: int
     fast: bool
     """Skip what is slow."""
+    is_tuned: bool = False
+    """The model that is shipped was fine-tuned, so what only refits of the layer on top can tell is left out: it would
+    be said of another model. `probabilities` and `out_of_fold` are the tuned model's."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -110,6 +113,12 @@ def _judge_training(evidence: Evidence) -> Examination:
     scores, num_classes = evidence.rotation.scores, len(evidence.classes)
     learned = judge_learning(permute_labels(scores, labels, groups, num_classes, seed=seed), groups, seed=seed)
     gap = judge_gap(labels, groups, evidence.parts, evidence.probabilities, evidence.out_of_fold, seed=seed)
+    if evidence.is_tuned:
+        amount = judge_amount(None, reason="a fine-tuned network would have to be tuned anew for each size")
+        return Examination(
+            metrics={"verdicts": [verdict.as_json() for verdict in (learned, gap, amount)], "learning_curve": None},
+            messages=[] if learned.holds else [learned.sentence],
+        )
     path = follow_path(scores, labels, groups, evidence.folds, evidence.penalty, num_classes, seed=seed)
     overfitting, underfitting = judge_fit(path, labels, groups, evidence.uncalibrated, gap=gap, seed=seed)
     selection = judge_selection(path, groups, seed=seed)
@@ -141,7 +150,7 @@ def _judge_amount(evidence: Evidence, learned: Verdict) -> tuple[Verdict, dict[s
 
 def _hide_classes(evidence: Evidence) -> Examination:
     """Of each class, how many photos would be noticed as unknown if the model had never seen it."""
-    if evidence.fast:
+    if evidence.fast or evidence.is_tuned:
         return Examination()
     problem = HiddenClassProblem(
         scores=evidence.rotation.scores,

@@ -1,7 +1,8 @@
 """What comes after the photos are seen: the model, how good it is, and what else can be found out."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
 from clownfish.evaluation.orientation import Turned
+from clownfish.evaluation.unknowns import FoldEmbedding
 from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
-from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, examine
+from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
+from clownfish.pipeline.fine_tuning import FineTuning, Stage, fine_tune
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
 from clownfish.pipeline.photo_examination import examine_photos
@@ -33,7 +36,7 @@ def learn(
     log: RunLog,
     progress: Progress,
     helpers: Helpers,
-) -> TrainingOutcome:
+) -> tuple[TrainingOutcome, Path | None]:
     """Train a model, measure it, and find out what else can be known.
 
     Args:
@@ -47,52 +50,124 @@ def learn(
         helpers: helper processes that are there already.
 
     Returns:
-        All that the files of the run are made from.
+        All that the files of the run are made from; and the folder with the checkpoints of fine-tuning, to be removed
+        once those files are written.
 
     Raises:
         ConfigError: the hyperparameters make training diverge.
+        OutputError: the checkpoints of fine-tuning cannot be written.
+        ModelFileError: PyTorch and ONNX Runtime disagree on a photo.
     """
     views = None
     if config.features.augment:
         with log.time_stage("views"):
             views = material.extract_views(helpers, progress)
+    stage = _train_frozen(material, views, split, config, log=log, progress=progress, helpers=helpers)
+    tuning = None
+    if config.fine_tuning.fine_tune:
+        with log.time_stage("fine-tune"):
+            tuning = fine_tune(stage)
+    shipped = _choose_shipped(stage, tuning)
+    with log.time_stage("answers"):
+        answers = fit_answers(_pose_answers(shipped, split, config))
+    with log.time_stage("examine"):
+        examination = _examine(stage, tuning, answers, load_turned)
+    outcome = TrainingOutcome(
+        name=name,
+        config=_note_epochs(config, tuning),
+        material=shipped.material,
+        split=split,
+        trained=replace(shipped.trained, head=answers.head),
+        cross_validation=shipped.validated,
+        answers=answers,
+        examination=examination,
+    )
+    return outcome, None if tuning is None else tuning.folder
+
+
+def _train_frozen(
+    material: Material,
+    views: NDArray[np.float32] | None,
+    split: Split,
+    config: TrainConfig,
+    *,
+    log: RunLog,
+    progress: Progress,
+    helpers: Helpers,
+) -> Stage:
+    """Train the layer on top of the frozen network, and cross-validate it."""
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
         photos = _make_training_set(material, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
         trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
     with log.time_stage("cross-validate"):
         validated = validate_model(photos, material.catalog, split, config, progress)
-    with log.time_stage("answers"):
-        answers = fit_answers(_pose_answers(material, split, validated, trained, config))
-        trained = replace(trained, head=answers.head)
-    with log.time_stage("examine"), progress.show_stage("Examining", len(AUDITS) + 1) as advance:
+    return Stage(
+        config=config,
+        material=material,
+        split=split,
+        photos=photos,
+        trained=trained,
+        validation=validated,
+        log=log,
+        progress=progress,
+        helpers=helpers,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shipped:
+    """The model that is written, frozen or tuned."""
+
+    material: Material
+    trained: Trained
+    validated: CrossValidation
+    fold_embeddings: Sequence[FoldEmbedding] | None = None
+
+
+def _note_epochs(config: TrainConfig, tuning: FineTuning | None) -> TrainConfig:
+    """What a time limit has come to, so that the run can be repeated to the same numbers on another machine."""
+    if tuning is None or not config.fine_tuning.time_limit or "epochs" not in tuning.metrics:
+        return config
+    return config.change({"fine_tune_epochs": tuning.metrics["epochs"], "time_limit": ""})
+
+
+def _choose_shipped(stage: Stage, tuning: FineTuning | None) -> _Shipped:
+    if tuning is None or tuning.kept is None:
+        return _Shipped(material=stage.material, trained=stage.trained, validated=stage.validation)
+    kept = tuning.kept
+    # what other ways of dividing the photos would claim is known of the frozen network only, so it is left out
+    own = replace(stage.validation, out_of_fold=kept.out_of_fold, of_random_folds=None, of_seen_groups=None)
+    return _Shipped(material=kept.material, trained=kept.trained, validated=own, fold_embeddings=kept.fold_embeddings)
+
+
+def _examine(
+    stage: Stage, tuning: FineTuning | None, answers: Answers, load_turned: Callable[[], Turned | None]
+) -> Examination:
+    """Photos are always looked at with the frozen network, which none of them has changed."""
+    material, config = stage.material, stage.config
+    with stage.progress.show_stage("Examining", len(AUDITS) + 1) as advance:
         rotation = rotate_features(material.features, parts=material.backbone.parts, max_axes=MAX_AXES)
-        evidence = _gather_evidence(material, rotation, split, validated, trained, answers, config)
+        evidence = _gather_evidence(material, rotation, stage.split, stage.validation, stage.trained, answers, config)
+        evidence = replace(evidence, is_tuned=tuning is not None and tuning.kept is not None)
         of_training = examine(evidence, on_audit=advance)
         of_photos = examine_photos(
             material,
             rotation,
-            validated.folds,
+            stage.validation.folds,
             load_turned=load_turned,
             seed=config.training.seed,
             fast=config.examination.fast,
         )
         advance()
-    return TrainingOutcome(
-        name=name,
-        config=config,
-        material=material,
-        split=split,
-        trained=trained,
-        cross_validation=validated,
-        answers=answers,
-        examination=of_photos.join(of_training),
-    )
+    examination = of_photos.join(of_training)
+    if tuning is None:
+        return examination
+    return Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages).join(examination)
 
 
-def _pose_answers(
-    material: Material, split: Split, validated: CrossValidation, trained: Trained, config: TrainConfig
-) -> AnswersProblem:
+def _pose_answers(shipped: _Shipped, split: Split, config: TrainConfig) -> AnswersProblem:
+    material = shipped.material
     catalog = material.catalog
     return AnswersProblem(
         classes=catalog.classes,
@@ -100,14 +175,15 @@ def _pose_answers(
         feature_parts=material.backbone.parts,
         labels=catalog.labels,
         groups=np.array(catalog.groups),
-        folds=validated.folds,
+        folds=shipped.validated.folds,
         parts=np.array(split.parts),
-        out_of_fold=validated.out_of_fold,
-        head=trained.head,
+        out_of_fold=shipped.validated.out_of_fold,
+        head=shipped.trained.head,
         unknown_features=material.unknown_features,
         unknown_groups=np.array([catalog.photos[position].group for position in catalog.unknown]),
         max_error=config.answering.max_error,
         seed=config.training.seed,
+        fold_embeddings=shipped.fold_embeddings,
     )
 
 

@@ -344,5 +344,5 @@ def _describe_model(material: ReportMaterial) -> dict[str, Any]:
 
 def _hide_places(options: Mapping[str, Any]) -> dict[str, Any]:
     """A report may be published; where things lie on somebody's disk does not belong there."""
-    places = {name: Path(options[name]).name for name in ("place", "folder", "weights") if options[name]}
+    places = {name: Path(options[name]).name for name in ("place", "folder", "weights", "model_dir") if options[name]}
     return {**options, **places}

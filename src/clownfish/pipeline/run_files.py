@@ -159,6 +159,7 @@ def make_metrics(outcome: TrainingOutcome) -> dict[str, Any]:
         "num_parameters": {
             "backbone": outcome.material.backbone.num_parameters,
             "trained": trained.num_trained_parameters,
+            "total": outcome.material.backbone.num_parameters + trained.head.weights.size + trained.head.bias.size,
         },
         **{
             part: evaluate_part(

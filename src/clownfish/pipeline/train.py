@@ -43,13 +43,25 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     """
     log = RunLog()
     folder = _choose_folder(config, out)
+    if config.fine_tuning.fine_tune:
+        from clownfish.pipeline.fine_tuning import check_options
+        from clownfish.training.fine_tuning import check_extra
+
+        check_extra()
+        check_options(config)
     with log.time_stage("scan"):
         found = find_photos(config.photos)
         scan = found.scan
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
     with Helpers() as helpers, Helpers() as drawers, limit_matrix_threads(len(scan.photos)):
-        metrics, files = _train(config, found, folder.name, log, progress or NoProgress(), helpers, drawers)
+        metrics, files, checkpoints = _train(
+            config, found, folder.name, log, progress or NoProgress(), helpers, drawers
+        )
     folder = write_folder(folder, files) if out else write_numbered_folder(folder, files)
+    if checkpoints is not None:
+        from clownfish.pipeline.fine_tuning_folder import remove_checkpoints
+
+        remove_checkpoints(checkpoints)
     return Run(path=folder, metrics=metrics)
 
 
@@ -61,8 +73,8 @@ def _train(
     progress: Progress,
     helpers: Helpers,
     drawers: Helpers,
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Metrics, and the content of the run folder's files by name."""
+) -> tuple[dict[str, Any], dict[str, bytes], Path | None]:
+    """Metrics, the content of the run folder's files by name, and where there are checkpoints of no more use."""
     helpers.start(len(found.scan.photos), function=INSPECT_FUNCTION)
     # while they start: what takes time to import
     from clownfish.pipeline.learning import learn
@@ -76,10 +88,10 @@ def _train(
         split = _split(material.catalog, config)
     # by the core that is idle meanwhile
     with run_in_background(partial(_turn_photos, material, helpers, config)) as load_turned:
-        outcome = learn(name, material, split, config, load_turned, log, progress, helpers)
+        outcome, checkpoints = learn(name, material, split, config, load_turned, log, progress, helpers)
     metrics, files = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
     material.cache.close()
-    return metrics, files
+    return metrics, files, checkpoints
 
 
 def _turn_photos(material: Material, helpers: Helpers, config: TrainConfig, check: Callable[[], None]) -> Turned | None:

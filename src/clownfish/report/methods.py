@@ -48,7 +48,7 @@ def write_methods(content: ReportContent) -> tuple[str, list[str]]:
         f"A classifier of {len(metrics['classes'])} classes was trained on {num_photos:,} photos with clownfish"
         f" {metrics['versions'].get('clownfish', '')}. {described}, pre-trained on ImageNet (Deng et al. 2009), and a"
         " linear layer with a softmax was trained on these features by stochastic gradient descent on the cross-entropy"
-        f" ({_list_settings(content)})."
+        f"{_write_tuning(content) or f' ({_list_settings(content)})'}."
     )
     sentences.append(_write_split(content))
     cited.append("groups")
@@ -78,6 +78,21 @@ def write_methods(content: ReportContent) -> tuple[str, list[str]]:
     if options.get("seed") is not None:
         sentences.append(f"All draws were made with seed {options['seed']}.")
     return " ".join(sentences), sorted(_REFERENCES[key] for key in cited)
+
+
+def _write_tuning(content: ReportContent) -> str:
+    """How the network was fine-tuned; "" where it was not, or where that was not kept."""
+    tuning, options = content.metrics.get("fine_tuning") or {}, content.options
+    if not tuning.get("kept"):
+        return ""
+    gain = tuning["difference"]
+    return (
+        f"; from there the last {tuning['stages']} stages of the network and the layer were fine-tuned for"
+        f" {len(content.history)} epochs with augmented photos ({options.get('fine_tune_optimizer')}, learning rate"
+        f" {options.get('fine_tune_learning_rate'):g}, batches of {options.get('batch_size')}), which in"
+        f" cross-validation raised the accuracy by {100 * gain['value']:.1f} points (95 % interval"
+        f" {100 * gain['low']:.1f} to {100 * gain['high']:.1f})"
+    )
 
 
 def _list_settings(content: ReportContent) -> str:

@@ -1,0 +1,429 @@
+"""Fine-tuning from this side: options, the plan of a fit, and the helper process that carries it out.
+
+Nothing here imports PyTorch. The helper works one epoch a request, and its state lies on disk after each; so an
+interrupted run goes on where it was, and the rest of this process is as quick and small as without fine-tuning.
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
+from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError, WorkerError
+from clownfish.files import write_file
+from clownfish.records import Head
+from clownfish.regression.scaling import Scaling
+
+NUM_STAGES = 7
+OPTIMIZERS = ("adamw", "sgd")
+_FUNCTION = "clownfish.training.finetune.worker:handle_request"
+_HEAD_NAMES = ("head.weight", "head.bias")
+_MODULES = ("torch", "torchvision", "safetensors")
+_NUM_VARIANTS = 4
+_CACHE_ROWS = 256
+_EPOCH_SECONDS = 24 * 3600.0
+_NUM_ATTEMPTS = 2
+_TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FineTuningOptions:
+    """Whether and how the network's own weights learn too."""
+
+    fine_tune: bool = False
+    fine_tune_stages: int = NUM_STAGES
+    """How many of the network's stages learn, from the top; 7 for the whole network."""
+    fine_tune_epochs: int = 8
+    fine_tune_learning_rate: float = 3e-4
+    """Of the layer on top; each stage further down learns with a smaller one."""
+    fine_tune_optimizer: str = "adamw"
+    fine_tune_momentum: float = 0.9
+    warmup_steps: int = 20
+    """Steps in which the learning rate rises to its full size."""
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    """How strongly pairs of photos are mixed: alpha of the beta distribution; 0 for not at all."""
+    flip: bool = True
+    """Show mirrored photos too."""
+    time_limit: str = ""
+    """Such as 10m: fewer epochs where more would take longer; "" for no limit."""
+    model_dir: str = ""
+    """Where checkpoints are kept while it lasts; "" for the cache folder."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a value is out of its range.
+        """
+        limits: tuple[tuple[str, float, float, str], ...] = (
+            ("fine_tune_stages", 1, NUM_STAGES, f"from 1 to {NUM_STAGES}"),
+            ("fine_tune_epochs", 1, 10_000, "from 1 to 10,000"),
+            ("fine_tune_learning_rate", 1e-9, 10.0, "from 0.000000001 to 10"),
+            ("fine_tune_momentum", 0.0, 0.999, "from 0 to 0.999"),
+            ("warmup_steps", 0, 1_000_000, "from 0 to 1,000,000"),
+            ("label_smoothing", 0.0, 0.9, "from 0 to 0.9"),
+            ("mixup", 0.0, 10.0, "from 0 to 10"),
+        )
+        for name, lowest, highest, words in limits:
+            value = getattr(self, name)
+            if not lowest <= value <= highest:
+                raise ConfigError(f"{name} is {value}; it must be {words}.")
+        if self.fine_tune_optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                f"There is no fine_tune_optimizer {self.fine_tune_optimizer!r}. Choose one of: {', '.join(OPTIMIZERS)}."
+            )
+        parse_time_limit(self.time_limit)
+
+    @property
+    def first_stage(self) -> int:
+        """The first stage that learns, counted from 0; 0 for the whole network."""
+        return NUM_STAGES - self.fine_tune_stages
+
+
+def parse_time_limit(text: str) -> float | None:
+    """Read a duration.
+
+    Args:
+        text: a number with s, m or h; minutes without a unit; "" for no limit.
+
+    Returns:
+        Seconds, or None.
+
+    Raises:
+        ConfigError: it is no duration.
+    """
+    if not text:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if found is None or float(found[1]) == 0:
+        raise ConfigError(f"time_limit is {text!r}; it must be a duration such as 90s, 10m or 1h.")
+    return float(found[1]) * _TIME_UNITS[found[2] or "m"]
+
+
+def check_extra() -> None:
+    """Find out early whether fine-tuning is possible, without importing PyTorch.
+
+    Raises:
+        MissingExtraError: the extra is not installed.
+    """
+    if any(find_spec(name) is None for name in _MODULES):
+        raise MissingExtraError("Fine-tuning", "finetune")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """What is fine-tuned, before."""
+
+    tensors: Mapping[str, NDArray[Any]]
+    """By the names of its state dict."""
+    blocks_per_stage: Sequence[int]
+    strides: Sequence[int]
+    """Of the first block of each stage."""
+
+    def list_weights(self) -> dict[str, NDArray[Any]]:
+        """The tensors that the features depend on."""
+        return {
+            name: values
+            for name, values in self.tensors.items()
+            if values.ndim and not name.startswith(("_fc.", "fc."))
+        }
+
+    @property
+    def layout(self) -> dict[str, list[int]]:
+        """What the weights do not tell, for the helper."""
+        return {"blocks_per_stage": list(self.blocks_per_stage), "strides": list(self.strides)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """One fine-tuning: where it starts, and the photos that take part."""
+
+    name: str
+    """Of its folder, such as fold-1."""
+    head: Head
+    """Trained on the features of the frozen network."""
+    scaling: Scaling
+    """Of these features; the layer learns on standardised ones."""
+    labels: NDArray[np.int64]
+    """Of every photo, shape (num_photos,)."""
+    class_weights: NDArray[np.float32]
+    """How much a photo of each class counts, shape (num_classes,)."""
+    train: NDArray[np.int64]
+    """Numbers of the photos to learn from."""
+    validation: NDArray[np.int64]
+    """Numbers of the photos that choose the epoch; may be empty."""
+    asked: NDArray[np.int64]
+    """Numbers of the photos to classify at the end."""
+    seed: int
+    measure_training: bool = False
+    """Classify the training photos after each epoch, which takes a third longer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuned:
+    """What a fit has come to."""
+
+    tensors: Mapping[str, NDArray[Any]]
+    """Of the whole network, by the names of its state dict."""
+    head: Head
+    """On raw features of this network."""
+    history: Sequence[Mapping[str, Any]]
+    """One entry an epoch."""
+    best_epoch: int
+    lowest_epoch: int | None
+    probabilities: NDArray[np.float64]
+    """PyTorch's answers to the photos asked for."""
+    num_trained_parameters: int
+    notes: Sequence[str]
+    """What the user should know."""
+
+
+class Tuner:
+    """Carries out fits in a helper process, in a folder that already holds `pixels.npy`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        options: FineTuningOptions,
+        *,
+        batch_size: int,
+        dropout_rate: float,
+        patience: int,
+        seed: int,
+    ) -> None:
+        """Write where every fit starts.
+
+        Args:
+            folder: for the fits and their checkpoints.
+            network: as pre-trained.
+            options: how to fine-tune.
+            batch_size: photos a step.
+            dropout_rate: share of the features that is set to 0 in training.
+            patience: a fit stops after so many epochs clearly worse than its best.
+            seed: of every draw.
+        """
+        self._folder, self._network, self._options = folder, network, options
+        self._batch_size, self._dropout_rate, self._patience, self._seed = batch_size, dropout_rate, patience, seed
+        self.epochs = options.fine_tune_epochs
+        self._helpers = Helpers()
+        write_file(folder / "start.npz", _pack({f"start/{name}": own for name, own in network.list_weights().items()}))
+
+    def __enter__(self) -> "Tuner":
+        """Keep the helper while the context lasts."""
+        self._helpers.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        """End the helper."""
+        self._helpers.__exit__(*reason)
+
+    def cache_activations(self, num_photos: int, *, on_photo: Callable[[], None] = lambda: None) -> None:
+        """Run the stages that do not learn once, if there are any; after an interruption, anew.
+
+        Args:
+            num_photos: in pixels.npy.
+            on_photo: called once for each photo that is done.
+
+        Raises:
+            FineTuningError: the helper process fails.
+        """
+        mark = self._folder / "activations.json"
+        if not self._options.first_stage or mark.exists():
+            return
+        request = {
+            "task": "cache",
+            "folder": str(self._folder),
+            "first_stage": self._options.first_stage,
+            "layout": self._network.layout,
+            "flip": self._options.flip,
+            "seed": self._seed,
+            "num_variants": _NUM_VARIANTS,
+        }
+        for start in range(0, num_photos, _CACHE_ROWS):
+            self._ask({**request, "start": start, "end": start + _CACHE_ROWS})
+            for _ in range(min(_CACHE_ROWS, num_photos - start)):
+                on_photo()
+        write_file(mark, b"{}")
+
+    def measure(self, fit: Fit) -> tuple[float, float]:
+        """Measure seconds a step and seconds to classify a photo.
+
+        Args:
+            fit: a typical one.
+
+        Returns:
+            Both.
+
+        Raises:
+            FineTuningError: the helper process fails.
+        """
+        answer = self._ask({"task": "measure", "folder": str(self._write_plan(fit))})
+        return answer["step_seconds"], answer["photo_seconds"]
+
+    def run(self, fit: Fit, *, on_epoch: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Tuned:
+        """Carry out a fit, or the rest of it.
+
+        Args:
+            fit: its plan.
+            on_epoch: called with the numbers of each epoch that is done, those before an interruption too.
+
+        Returns:
+            The tuned network.
+
+        Raises:
+            FineTuningError: the loss became infinite, or the helper process fails.
+        """
+        folder = str(self._write_plan(fit))
+        answer = self._ask({"task": "advance", "folder": folder, "look": True})
+        for row in answer["history"]:
+            on_epoch(row)
+        notes = [answer["note"]]
+        while not answer["done"]:
+            answer = self._ask({"task": "advance", "folder": folder})
+            if answer.get("diverged"):
+                raise FineTuningError(
+                    f"fine-tuning diverged with a learning rate of {self._options.fine_tune_learning_rate:g}; try a"
+                    " smaller --fine-tune-learning-rate"
+                )
+            notes.append(answer["note"])
+            on_epoch(answer["history"][-1])
+        found = self._ask({"task": "finish", "folder": folder})
+        return self._collect(fit, found, answer["history"], [note for note in dict.fromkeys(notes) if note])
+
+    def _collect(self, fit: Fit, found: Message, history: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Tuned:
+        tuned = {name.removeprefix("tuned/"): own for name, own in found.items() if name.startswith("tuned/")}
+        weights = tuned["head.weight"].astype(np.float64) * fit.scaling.inverse_deviation[:, None]
+        bias = tuned["head.bias"] - fit.scaling.mean @ weights
+        own = {name: values for name, values in tuned.items() if name not in _HEAD_NAMES}
+        return Tuned(
+            tensors={**self._network.list_weights(), **own},
+            head=Head(weights=weights.astype(np.float32), bias=bias.astype(np.float32)),
+            history=history,
+            best_epoch=found["best_epoch"],
+            lowest_epoch=found["lowest_epoch"] or None,
+            probabilities=found["probabilities"],
+            num_trained_parameters=_count_parameters(tuned),
+            notes=notes,
+        )
+
+    def _write_plan(self, fit: Fit) -> Path:
+        folder, options = self._folder / fit.name, self._options
+        recipe = {
+            "epochs": self.epochs,
+            "batch_size": self._batch_size,
+            "learning_rate": options.fine_tune_learning_rate,
+            "optimizer": options.fine_tune_optimizer,
+            "momentum": options.fine_tune_momentum,
+            "warmup_steps": options.warmup_steps,
+            "depth_decay": DEPTH_DECAY,
+            "weight_decay": WEIGHT_DECAY,
+            "dropout_rate": self._dropout_rate,
+            "label_smoothing": options.label_smoothing,
+            "mixup": options.mixup,
+            "first_stage": options.first_stage,
+            "seed": fit.seed,
+        }
+        plan = {
+            "recipe": recipe,
+            "layout": self._network.layout,
+            "flip": options.flip,
+            "patience": self._patience,
+            "measure_training": fit.measure_training,
+        }
+        varies = fit.scaling.inverse_deviation > 0
+        inverse = np.where(varies, fit.scaling.inverse_deviation, 1.0)[:, None]
+        arrays: dict[str, NDArray[Any]] = {
+            "start/head.weight": np.where(varies[:, None], fit.head.weights / inverse, 0.0).astype(np.float32),
+            "start/head.bias": (fit.head.bias + fit.scaling.mean @ fit.head.weights).astype(np.float32),
+            "start/head.mean": fit.scaling.mean,
+            "start/head.inverse_deviation": fit.scaling.inverse_deviation,
+            "labels": fit.labels,
+            "class_weights": fit.class_weights,
+            "train": fit.train,
+            "validation": fit.validation,
+            "asked": fit.asked,
+        }
+        write_file(folder / "plan.npz", _pack(arrays))
+        write_file(folder / "plan.json", json.dumps(plan, indent=1).encode())
+        return folder
+
+    def _ask(self, request: Message) -> Message:
+        """Send a request; a helper that dies is replaced once, and goes on from the last checkpoint."""
+        failure: WorkerFailure | None = None
+        for _ in range(_NUM_ATTEMPTS):
+            answer = self._send(request)
+            if isinstance(answer, WorkerFailure):
+                failure = answer
+                continue
+            if "refused" in answer:
+                raise OutputError(answer["refused"])
+            if "fault" in answer:
+                raise RuntimeError(f"in the process that fine-tunes:\n{answer['fault']}")
+            return answer
+        raise FineTuningError(
+            f"the process that fine-tunes ended twice ({failure}); memory may have run out, so try a smaller"
+            " --batch-size"
+        )
+
+    def _send(self, request: Message) -> Message | WorkerFailure:
+        def take(_: Message, answer: Message | WorkerFailure) -> Message | WorkerFailure:
+            return answer
+
+        work = run_in_workers(
+            [request],
+            function=_FUNCTION,
+            finish=take,
+            num_workers=1,  # a process of its own, even where photos are read in this one
+            timeout_seconds=_EPOCH_SECONDS,
+            memory_bytes=0,
+            helpers=self._helpers,
+        )
+        try:
+            with closing(work) as outcomes:
+                return next(outcomes).result
+        except WorkerError as error:
+            raise FineTuningError(
+                "the process that fine-tunes does not start; find out why with: python -c 'import torch, torchvision,"
+                " safetensors'"
+            ) from error
+
+
+DEPTH_DECAY = 0.8
+"""Each stage further down learns with this share of the rate above it."""
+WEIGHT_DECAY = 0.02
+
+
+def _count_parameters(tuned: Mapping[str, NDArray[Any]]) -> int:
+    """As in the network that is written, where the scale of a normalisation is part of the kernel before it."""
+    return sum(own.size for name, own in tuned.items() if own.ndim > 1 or name.endswith("bias"))
+
+
+def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez(buffer, **named)
+    return buffer.getvalue()
+
+
+__all__ = [
+    "NUM_STAGES",
+    "OPTIMIZERS",
+    "FineTuningOptions",
+    "Fit",
+    "Network",
+    "Tuned",
+    "Tuner",
+    "check_extra",
+    "parse_time_limit",
+]

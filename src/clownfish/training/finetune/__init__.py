@@ -1,0 +1,9 @@
+"""Fine-tuning in PyTorch: the network's own weights learn too. Only this folder imports PyTorch, in a helper process.
+
+network.py       weights to features, as the ONNX builder of the backbone does it
+augmentation.py  a photo to a slightly different one, for training
+batches.py       photos or cached activations to batches, one ahead of the step
+optimisation.py  the steps of one epoch: schedule, rates by depth, averaged weights
+checkpoints.py   the state after each epoch, whole or not at all
+worker.py        what the helper process is asked: one epoch a request
+"""

@@ -1,0 +1,218 @@
+"""The steps of fine-tuning: rates by depth, warm-up and cosine, averaged weights; an epoch at a time.
+
+Every draw (order, variants, dropout, mixing) follows from the seed and the epoch alone, and the state between two
+epochs is a dictionary of tensors. So an epoch that starts from a stored state does exactly what it would have done
+without the interruption.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from clownfish.training.finetune.batches import Source, load_batches
+from clownfish.training.finetune.network import Layout, arrange, compute_logits, list_trained, run_back, run_front
+
+_EVALUATION_BATCH = 32
+_BETAS_OF_ADAM = 0.999
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How to fine-tune; see `training.fine_tuning.FineTuningOptions`."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str
+    momentum: float
+    warmup_steps: int
+    depth_decay: float
+    """Each stage further down learns with its rate times this."""
+    weight_decay: float
+    dropout_rate: float
+    label_smoothing: float
+    mixup: float
+    first_stage: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """What is to be learned."""
+
+    labels: NDArray[np.int64]
+    """Class of every photo, shape (num_photos,)."""
+    class_weights: NDArray[np.float32]
+    """How much a photo of each class counts, shape (num_classes,)."""
+
+
+class DivergedError(Exception):
+    """The loss is no number any more."""
+
+
+class Tuner:
+    """A network under way."""
+
+    def __init__(
+        self, weights: Mapping[str, Any], layout: Layout, recipe: Recipe, source: Source, targets: Targets
+    ) -> None:
+        """Start from weights.
+
+        Args:
+            weights: all tensors by name, with the layer on top.
+            layout: of the network.
+            recipe: how to go on.
+            source: of batches; of activations where the recipe's first stage is not 0.
+            targets: classes of the photos.
+        """
+        self.layout, self.recipe, self._source = layout, recipe, source
+        self._labels = torch.from_numpy(targets.labels)
+        self._class_weights = torch.from_numpy(targets.class_weights)
+        self._depths = list_trained(weights, layout, recipe.first_stage)
+        self.weights = {name: arrange(tensor) for name, tensor in weights.items()}
+        for name in self._depths:
+            self.weights[name] = self.weights[name].clone().requires_grad_()
+        self.average = {name: self.weights[name].detach().clone() for name in self._depths}
+        self._optimizer = self._make_optimizer()
+
+    def run_epoch(self, epoch: int, rows: NDArray[np.int64], *, max_steps: int | None = None) -> tuple[float, float]:
+        """Take the steps of one epoch.
+
+        Args:
+            epoch: counted from 1.
+            rows: numbers of the training photos.
+            max_steps: stop early, to measure the speed.
+
+        Returns:
+            Mean loss and accuracy over the training photos, as they were when each was shown.
+
+        Raises:
+            DivergedError: the loss is no number any more.
+        """
+        recipe = self.recipe
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(rows)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
+        num_iterations = -(-len(rows) // recipe.batch_size)
+        keep = 1 - 1 / max(num_iterations, 10)  # averages over about one epoch
+        loss_sum, num_right, num_seen = 0.0, 0, 0
+        shown = order if max_steps is None else order[: max_steps * recipe.batch_size]
+        batches = load_batches(self._source, shown, recipe.batch_size, epoch)
+        for iteration, batch in enumerate(batches):
+            self._set_rates((epoch - 1) * num_iterations + iteration, recipe.epochs * num_iterations)
+            labels = self._labels[batch.rows]
+            loss, logits = self._compute_loss(batch.inputs, labels, generator)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DivergedError
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimizer.step()
+            with torch.no_grad():
+                for name, average in self.average.items():
+                    average.lerp_(self.weights[name].detach(), 1 - keep)
+            loss_sum += value * len(labels)
+            num_right += int((logits.detach().argmax(dim=1) == labels).sum())
+            num_seen += len(labels)
+        return loss_sum / num_seen, num_right / num_seen
+
+    def predict(self, rows: NDArray[np.int64], source: Source | None = None) -> NDArray[np.float64]:
+        """Classify photos as they are, with the averaged weights.
+
+        Args:
+            rows: numbers of the photos.
+            source: of the photos; None for that of the training.
+
+        Returns:
+            Probabilities, shape (len(rows), num_classes).
+        """
+        weights = {**self.weights, **self.average}
+        found = [np.empty((0, weights["head.bias"].shape[0]))]
+        with torch.inference_mode():
+            for batch in load_batches(source or self._source, rows, _EVALUATION_BATCH, None):
+                logits = compute_logits(weights, self._run(weights, batch.inputs))
+                found.append(torch.softmax(logits.double(), dim=1).numpy())
+        return np.concatenate(found)
+
+    def export_state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, as tensors by name."""
+        state = {f"weights/{name}": self.weights[name].detach() for name in self._depths}
+        state |= {f"average/{name}": average for name, average in self.average.items()}
+        for name in self._depths:
+            for key, value in self._optimizer.state.get(self.weights[name], {}).items():
+                if value is not None:
+                    state[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+        return state
+
+    def import_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `export_state` returned."""
+        with torch.no_grad():
+            for name in self._depths:
+                self.weights[name].copy_(state[f"weights/{name}"])
+                self.average[name].copy_(state[f"average/{name}"])
+        for key, value in state.items():
+            kind, _, rest = key.partition("/")
+            if kind == "optimizer":
+                entry, _, name = rest.partition("/")
+                own = arrange(value.clone()) if value.ndim else value.clone()
+                self._optimizer.state[self.weights[name]][entry] = own
+
+    def _make_optimizer(self) -> Any:
+        recipe = self.recipe
+        by_depth: dict[tuple[int, bool], list[Any]] = {}
+        for name, depth in self._depths.items():
+            by_depth.setdefault((depth, self.weights[name].ndim > 1), []).append(self.weights[name])
+        groups = [
+            {
+                "params": tensors,
+                "share": recipe.depth_decay**depth,
+                # scales, shifts and biases are not drawn to zero
+                "weight_decay": recipe.weight_decay if is_matrix else 0.0,
+            }
+            for (depth, is_matrix), tensors in sorted(by_depth.items(), key=lambda item: item[0])
+        ]
+        if recipe.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, _BETAS_OF_ADAM))
+
+    def _set_rates(self, step: int, num_steps: int) -> None:
+        warmup = min(self.recipe.warmup_steps, num_steps // 2)
+        if step < warmup:
+            factor = (step + 1) / (warmup + 1)
+        else:
+            factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(num_steps - warmup, 1)))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * group["share"] * factor
+
+    def _run(self, weights: Mapping[str, Any], inputs: tuple[Any, ...]) -> Any:
+        if len(inputs) == 2:
+            return run_back(weights, self.layout, *inputs, self.recipe.first_stage)
+        return run_back(weights, self.layout, *run_front(weights, self.layout, inputs[0], 0), 0)
+
+    def _compute_loss(self, inputs: tuple[Any, ...], labels: Any, generator: Any) -> tuple[Any, Any]:
+        """Cross-entropy; with mixing, of weighted means of two photos (Zhang et al. 2018, mixup)."""
+        recipe, share, partner = self.recipe, 1.0, None
+        if recipe.mixup:
+            beta = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+            share = float(beta.beta(recipe.mixup, recipe.mixup))
+            partner = torch.randperm(len(labels), generator=generator)
+            inputs = tuple(torch.lerp(values[partner].float(), values.float(), share) for values in inputs)
+        features = self._run(self.weights, inputs)
+        kept = None
+        if recipe.dropout_rate:
+            kept = torch.rand(features.shape, generator=generator) >= recipe.dropout_rate
+            kept = kept.float() / (1 - recipe.dropout_rate)
+        logits = compute_logits(self.weights, features, kept=kept)
+        loss = self._compute_cross_entropy(logits, labels)
+        if partner is not None:
+            loss = share * loss + (1 - share) * self._compute_cross_entropy(logits, labels[partner])
+        return loss, logits
+
+    def _compute_cross_entropy(self, logits: Any, labels: Any) -> Any:
+        smoothing = self.recipe.label_smoothing
+        return functional.cross_entropy(logits, labels, weight=self._class_weights, label_smoothing=smoothing)

@@ -1,0 +1,281 @@
+"""What the helper process does: one epoch of one fit a request.
+
+The requests are small and the state lies on disk after each, so the helper may die at any moment, and another one goes
+on. Fine-tuning has a process of its own for a second reason: the C allocator is set so that PyTorch need not ask the
+system for memory at every operation, which would surprise whatever else runs in the user's process.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from clownfish.compute import count_cores
+from clownfish.compute.worker import Message
+from clownfish.errors import OutputError
+from clownfish.training.finetune.augmentation import Augmenter
+from clownfish.training.finetune.batches import ActivationSource, PhotoSource, Source, load_batches
+from clownfish.training.finetune.checkpoints import load_checkpoint, save_checkpoint
+from clownfish.training.finetune.network import Layout, arrange, run_front
+from clownfish.training.finetune.optimisation import DivergedError, Recipe, Targets, Tuner
+from clownfish.training.selection import compute_band
+
+_NUM_MEASURED_STEPS = 6
+_FRONT_BATCH = 32
+
+
+def handle_request(request: Message) -> Message:
+    """Do what is asked; runs in a helper process.
+
+    Args:
+        request: "task", one of `_TASKS`, and what it needs.
+
+    Returns:
+        The answer of the task; "refused" if a file cannot be written, "fault" with a traceback if
+            something unexpected happened.
+    """
+    _prepare_process()
+    try:
+        return _TASKS[request["task"]](request)
+    except OutputError as error:
+        return {"refused": str(error)}
+    except Exception:  # noqa: BLE001 (the traceback goes to the process that asked)
+        return {"fault": traceback.format_exc()}
+
+
+class _Fit:
+    """A fit under way: its plan, its network, and how it has gone."""
+
+    def __init__(self, folder: Path) -> None:
+        plan = json.loads((folder / "plan.json").read_bytes())
+        self.arrays = {**_read_arrays(folder.parent / "start.npz"), **_read_arrays(folder / "plan.npz")}
+        self.folder, self.plan = folder, plan
+        self.recipe = Recipe(**plan["recipe"])
+        source = _open_source(folder.parent, self.recipe, plan["flip"])
+        targets = Targets(labels=self.arrays["labels"], class_weights=self.arrays["class_weights"])
+        self.tuner = Tuner(_read_weights(self.arrays), Layout(**plan["layout"]), self.recipe, source, targets)
+        self.history: list[dict[str, Any]] = []
+        self.best_epoch, self.lowest_epoch = 0, 0
+        self.lowest_loss = self.limit = float("inf")
+        self.best = dict(self.tuner.average)
+        self.note = ""
+        self._resume()
+
+    @property
+    def is_done(self) -> bool:
+        num = len(self.history)
+        return num >= self.recipe.epochs or num - self.best_epoch >= self.plan["patience"]
+
+    def advance(self) -> None:
+        """Run the next epoch, and store what it has come to."""
+        started = time.perf_counter()
+        epoch = len(self.history) + 1
+        rows, validation = self.arrays["train"], self.arrays["validation"]
+        shown_loss, shown_accuracy = self.tuner.run_epoch(epoch, rows)
+        row: dict[str, Any] = {"epoch": epoch, "shown_loss": shown_loss, "shown_accuracy": shown_accuracy}
+        if self.plan["measure_training"]:
+            losses, accuracy = self._measure(rows)
+            row |= {"train_loss": float(losses.mean()), "train_accuracy": accuracy}
+        losses, accuracy = self._measure(validation)
+        if len(validation):
+            row |= {"validation_loss": float(losses.mean()), "validation_accuracy": accuracy}
+            if losses.mean() < self.lowest_loss:
+                self.lowest_loss, self.limit = float(losses.mean()), compute_band(losses)
+                self.lowest_epoch = epoch
+        if not len(validation) or losses.mean() <= self.limit:
+            self.best_epoch = epoch
+            self.best = {name: tensor.clone() for name, tensor in self.tuner.average.items()}
+        self.history.append({**row, "seconds": time.perf_counter() - started})
+        self._save()
+
+    def _measure(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+        labels = self.arrays["labels"][rows]
+        probabilities = self.tuner.predict(rows)
+        if not np.isfinite(probabilities).all():
+            raise DivergedError
+        of_truth = probabilities[np.arange(len(rows)), labels]
+        right = probabilities.argmax(axis=1) == labels
+        return -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)), float(right.mean()) if len(rows) else 0.0
+
+    def _save(self) -> None:
+        facts = {
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "lowest_epoch": self.lowest_epoch,
+            "lowest_loss": self.lowest_loss,
+            "limit": self.limit,
+        }
+        state = {**self.tuner.export_state(), **{f"best/{name}": tensor for name, tensor in self.best.items()}}
+        try:
+            save_checkpoint(self.folder, len(self.history), state, facts)
+        except OutputError as error:  # the work itself goes on
+            self.note = f"No checkpoint could be written, so an interruption would lose an epoch or more: {error}"
+
+    def _resume(self) -> None:
+        found = load_checkpoint(self.folder)
+        if found is None:
+            return
+        self.tuner.import_state(found.state)
+        self.best = {name: arrange(found.state[f"best/{name}"]) for name in self.tuner.average}
+        self.history = list(found.facts["history"])
+        self.best_epoch, self.lowest_epoch = found.facts["best_epoch"], found.facts["lowest_epoch"]
+        self.lowest_loss, self.limit = found.facts["lowest_loss"], found.facts["limit"]
+        if found.num_damaged:
+            self.note = f"A damaged checkpoint was passed over; fine-tuning went on from epoch {len(self.history)}."
+
+
+_open_fits: dict[str, _Fit] = {}
+"""The latest fit only, so that its state need not be read back for every epoch."""
+
+
+def _advance(request: Message) -> Message:
+    folder = Path(request["folder"])
+    fit = _find_fit(folder)
+    if not fit.is_done and not request.get("look"):
+        try:
+            fit.advance()
+        except DivergedError:
+            return {"diverged": True}
+    return {"history": fit.history, "done": fit.is_done, "note": fit.note}
+
+
+def _finish(request: Message) -> Message:
+    """Hand over the weights of the best epoch, and what they say of the photos asked for."""
+    fit = _find_fit(Path(request["folder"]))
+    fit.tuner.average = {name: tensor.clone() for name, tensor in fit.best.items()}
+    # from pixels through the whole network, even where it learned from cached activations
+    photos = _open_photos(fit.folder.parent, fit.recipe, fit.plan["flip"])
+    probabilities = fit.tuner.predict(fit.arrays["asked"], photos)
+    _open_fits.clear()
+    tuned = {f"tuned/{name}": tensor.contiguous().numpy() for name, tensor in fit.best.items()}
+    return {"probabilities": probabilities, "best_epoch": fit.best_epoch, "lowest_epoch": fit.lowest_epoch, **tuned}
+
+
+def _measure_speed(request: Message) -> Message:
+    """Seconds a step takes, and seconds to classify a photo; the state of the fit is not touched."""
+    fit = _Fit(Path(request["folder"]))
+    rows = np.resize(fit.arrays["train"], _NUM_MEASURED_STEPS * fit.recipe.batch_size)
+    fit.tuner.run_epoch(1, rows, max_steps=2)  # the first are slow
+    started = time.perf_counter()
+    fit.tuner.run_epoch(1, rows)
+    step = (time.perf_counter() - started) / _NUM_MEASURED_STEPS
+    started = time.perf_counter()
+    fit.tuner.predict(rows)
+    return {"step_seconds": step, "photo_seconds": (time.perf_counter() - started) / len(rows)}
+
+
+def _cache_activations(request: Message) -> Message:
+    """Run the stages that do not learn once, on each photo and on variants of it."""
+    folder, first_stage = Path(request["folder"]), request["first_stage"]
+    layout = Layout(**request["layout"])
+    start = _read_weights(_read_arrays(folder / "start.npz"))
+    weights = {name: arrange(tensor) for name, tensor in start.items()}
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    size = pixels.shape[1]
+    source = PhotoSource(pixels, Augmenter(size, flip=request["flip"], seed=request["seed"]))
+    rows = np.arange(request["start"], min(request["end"], len(pixels)))
+    first_activations, first_features = _open_activations(folder, weights, layout, request, pixels)
+    for variant in range(request["num_variants"]):
+        with torch.inference_mode():
+            for batch in load_batches(source, rows, _FRONT_BATCH, variant or None):
+                activations, features = run_front(weights, layout, batch.inputs[0], first_stage)
+                first_activations[batch.rows, variant] = activations.permute(0, 2, 3, 1).half().numpy()
+                first_features[batch.rows, variant] = features.numpy()
+    first_activations.flush()
+    first_features.flush()
+    return {}
+
+
+def _open_activations(
+    folder: Path, weights: dict[str, Any], layout: Layout, request: Message, pixels: NDArray[np.uint8]
+) -> tuple[Any, Any]:
+    """The two files, as long as they have to be; made if this is the first request."""
+    paths = folder / "activations.npy", folder / "front-features.npy"
+    if request["start"] == 0:
+        with torch.inference_mode():
+            activations, features = run_front(
+                weights, layout, torch.from_numpy(np.array(pixels[:1])), request["first_stage"]
+            )
+        _, channels, height, width = activations.shape
+        outer = (len(pixels), request["num_variants"])
+        needed = 2 * activations.numel() * outer[0] * outer[1]
+        if shutil.disk_usage(folder).free < needed:
+            raise OutputError(
+                f"Cannot write {paths[0]}: {needed / 1e9:.1f} GB are needed, and less is free. Choose another place"
+                " with --model-dir."
+            )
+        open_memmap(paths[0], "w+", np.float16, (*outer, height, width, channels)).flush()
+        open_memmap(paths[1], "w+", np.float32, (*outer, features.shape[1])).flush()
+    return open_memmap(paths[0], "r+"), open_memmap(paths[1], "r+")
+
+
+_TASKS: dict[str, Callable[[Message], Message]] = {
+    "advance": _advance,
+    "finish": _finish,
+    "measure": _measure_speed,
+    "cache": _cache_activations,
+}
+
+
+def _find_fit(folder: Path) -> _Fit:
+    if str(folder) not in _open_fits:
+        _open_fits.clear()
+        _open_fits[str(folder)] = _Fit(folder)
+    return _open_fits[str(folder)]
+
+
+def _open_source(folder: Path, recipe: Recipe, flip: bool) -> Source:
+    if recipe.first_stage:
+        return ActivationSource(
+            np.load(folder / "activations.npy", mmap_mode="r"),
+            np.load(folder / "front-features.npy", mmap_mode="r"),
+            recipe.seed,
+        )
+    return _open_photos(folder, recipe, flip)
+
+
+def _open_photos(folder: Path, recipe: Recipe, flip: bool) -> Source:
+    pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+    return PhotoSource(pixels, Augmenter(pixels.shape[1], flip=flip, seed=recipe.seed))
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def _read_weights(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    own = {name.removeprefix("start/"): values for name, values in arrays.items() if name.startswith("start/")}
+    return {name: torch.from_numpy(values) for name, values in own.items()}
+
+
+_is_prepared: list[bool] = []
+
+
+def _prepare_process() -> None:
+    """Keep freed memory in the process (glibc), and use the cores that it may use."""
+    if _is_prepared:
+        return
+    _is_prepared.append(True)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(count_cores())
+    if sys.platform != "linux":
+        return
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        # M_MMAP_MAX 0: no mapping of its own for a large block; M_TRIM_THRESHOLD: give nothing back; M_TOP_PAD: 64 MiB
+        for parameter, value in ((-4, 0), (-1, 2**31 - 1), (-2, 64 << 20)):
+            library.mallopt(parameter, value)
+    except (OSError, AttributeError):  # another C library, such as musl
+        return
