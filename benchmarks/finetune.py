@@ -146,6 +146,7 @@ def make_tuner(name: str, pixels: np.ndarray, batch_size: int) -> Any:
         dropout_rate=0.2,
         label_smoothing=0.0,
         mixup=0.0,
+        mix=1.0,
         first_stage=first_stage,
         seed=0,
     )

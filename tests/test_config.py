@@ -42,6 +42,7 @@ OPTIONS = st.fixed_dictionaries(
         "fine_tune_learning_rate": st.floats(1e-9, 10),
         "fine_tune_optimizer": st.sampled_from(["adamw", "sgd"]),
         "fine_tune_momentum": st.floats(0, 0.999),
+        "fine_tune_mix": st.floats(0.01, 1),
         "warmup_steps": st.integers(0, 1_000_000),
         "label_smoothing": st.floats(0, 0.9),
         "mixup": st.floats(0, 10),
@@ -70,7 +71,16 @@ def test_every_option_is_in_the_round_trip() -> None:
         *("feature_set", "weights", "resize", "augment", "epochs", "batch_size", "learning_rate", "momentum"),
         *("dropout_rate", "weight_decay", "patience", "balance", "seed", "fast", "max_error", "corrections"),
         *("fine_tune", "fine_tune_stages", "fine_tune_epochs", "fine_tune_learning_rate", "fine_tune_optimizer"),
-        *("fine_tune_momentum", "warmup_steps", "label_smoothing", "mixup", "flip", "time_limit", "model_dir"),
+        *(
+            "fine_tune_mix",
+            "fine_tune_momentum",
+            "warmup_steps",
+            "label_smoothing",
+            "mixup",
+            "flip",
+            "time_limit",
+            "model_dir",
+        ),
     }
 
 

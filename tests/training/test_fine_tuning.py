@@ -42,6 +42,7 @@ def make_tuner(folder: Path, **options: Any) -> Tuner:
         ("fine_tune_epochs", 0, "from 1 to 10,000"),
         ("fine_tune_learning_rate", 0.0, "from 0.000000001 to 10"),
         ("fine_tune_momentum", 1.0, "from 0 to 0.999"),
+        ("fine_tune_mix", 0.0, "from 0.01 to 1"),
         ("warmup_steps", -1, "from 0 to 1,000,000"),
         ("label_smoothing", 1.0, "from 0 to 0.9"),
         ("mixup", -0.1, "from 0 to 10"),

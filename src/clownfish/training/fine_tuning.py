@@ -42,15 +42,17 @@ class FineTuningOptions:
     fine_tune: bool = False
     fine_tune_stages: int = NUM_STAGES
     """How many of the network's stages learn, from the top; 7 for the whole network."""
-    fine_tune_epochs: int = 8
+    fine_tune_epochs: int = 6
     fine_tune_learning_rate: float = 3e-4
     """Of the layer on top; each stage further down learns with a smaller one."""
     fine_tune_optimizer: str = "adamw"
     fine_tune_momentum: float = 0.9
     warmup_steps: int = 20
     """Steps in which the learning rate rises to its full size."""
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
+    fine_tune_mix: float = 0.5
+    """How far the weights go from where they start to where fine-tuning leads: 1 for all the way."""
+    label_smoothing: float = 0.05
+    mixup: float = 0.4
     """How strongly pairs of photos are mixed: alpha of the beta distribution; 0 for not at all."""
     flip: bool = True
     """Show mirrored photos too."""
@@ -71,6 +73,7 @@ class FineTuningOptions:
             ("fine_tune_learning_rate", 1e-9, 10.0, "from 0.000000001 to 10"),
             ("fine_tune_momentum", 0.0, 0.999, "from 0 to 0.999"),
             ("warmup_steps", 0, 1_000_000, "from 0 to 1,000,000"),
+            ("fine_tune_mix", 0.01, 1.0, "from 0.01 to 1"),
             ("label_smoothing", 0.0, 0.9, "from 0 to 0.9"),
             ("mixup", 0.0, 10.0, "from 0 to 10"),
         )
@@ -331,6 +334,7 @@ class Tuner:
             "dropout_rate": self._dropout_rate,
             "label_smoothing": options.label_smoothing,
             "mixup": options.mixup,
+            "mix": options.fine_tune_mix,
             "first_stage": options.first_stage,
             "seed": fit.seed,
         }

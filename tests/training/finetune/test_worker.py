@@ -74,10 +74,10 @@ def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
     "options",
     [
         {},
-        {"fine_tune_optimizer": "sgd", "mixup": 0.2, "label_smoothing": 0.1},
+        {"fine_tune_optimizer": "sgd", "mixup": 0.0, "label_smoothing": 0.0, "fine_tune_mix": 1.0},
         {"fine_tune_stages": 2},
     ],
-    ids=["adamw", "sgd with mixup", "last stages"],
+    ids=["adamw with mixup", "plain sgd", "last stages"],
 )
 def test_interrupted_after_every_epoch_gives_the_same_bits(tmp_path: Path, options: dict[str, Any]) -> None:
     straight = plan(tmp_path / "straight", **options)
@@ -89,12 +89,24 @@ def test_interrupted_after_every_epoch_gives_the_same_bits(tmp_path: Path, optio
 
 
 def test_fine_tuning_learns(tmp_path: Path) -> None:
-    folder = plan(tmp_path, fine_tune_epochs=20)
+    folder = plan(tmp_path, fine_tune_epochs=20, mixup=0.0, label_smoothing=0.0, fine_tune_mix=1.0)
     found = run_to_end(folder)
     history = read_history(folder)
     assert history[-1]["train_loss"] < 0.75 * history[0]["train_loss"]
     assert (found["probabilities"].argmax(axis=1) == np.arange(20, 24) % 2).mean() >= 0.75
     np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1)
+
+
+def test_the_weights_go_as_far_as_asked(tmp_path: Path) -> None:
+    ends = {
+        mix: run_to_end(plan(tmp_path / str(mix), fine_tune_mix=mix, fit=make_fit(validation=np.empty(0, np.int64))))
+        for mix in (0.5, 1.0)
+    }
+    start = np.load(tmp_path / "0.5" / "start.npz")
+    for name in ("_conv_stem.weight", "_blocks.7._bn1.bias"):
+        middle = (start[f"start/{name}"] + ends[1.0][f"tuned/{name}"]) / 2
+        np.testing.assert_allclose(ends[0.5][f"tuned/{name}"], middle, atol=1e-6)
+        assert not np.array_equal(start[f"start/{name}"], ends[1.0][f"tuned/{name}"])
 
 
 def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class Recipe:
     dropout_rate: float
     label_smoothing: float
     mixup: float
+    mix: float
+    """Share of the way from the start to the averaged weights that is gone at last."""
     first_stage: int
     seed: int
 
@@ -78,7 +80,8 @@ class Tuner:
         self.weights = {name: arrange(tensor) for name, tensor in weights.items()}
         for name in self._depths:
             self.weights[name] = self.weights[name].clone().requires_grad_()
-        self.average = {name: self.weights[name].detach().clone() for name in self._depths}
+        self._start = {name: self.weights[name].detach().clone() for name in self._depths}
+        self.average = {name: tensor.clone() for name, tensor in self._start.items()}
         self._optimizer = self._make_optimizer()
 
     def run_epoch(self, epoch: int, rows: NDArray[np.int64], *, max_steps: int | None = None) -> tuple[float, float]:
@@ -121,17 +124,26 @@ class Tuner:
             num_seen += len(labels)
         return loss_sum / num_seen, num_right / num_seen
 
-    def predict(self, rows: NDArray[np.int64], source: Source | None = None) -> NDArray[np.float64]:
-        """Classify photos as they are, with the averaged weights.
+    def mix_weights(self) -> dict[str, Any]:
+        """Mix the averaged weights with those at the start (Wortsman et al. 2022, arXiv 2109.01903, equation 1)."""
+        with torch.no_grad():
+            share = self.recipe.mix
+            return {name: torch.lerp(start, self.average[name], share) for name, start in self._start.items()}
+
+    def predict(
+        self, rows: NDArray[np.int64], source: Source | None = None, tuned: Mapping[str, Any] | None = None
+    ) -> NDArray[np.float64]:
+        """Classify photos as they are.
 
         Args:
             rows: numbers of the photos.
             source: of the photos; None for that of the training.
+            tuned: the weights that have learned; None for the mixed ones as they stand.
 
         Returns:
             Probabilities, shape (len(rows), num_classes).
         """
-        weights = {**self.weights, **self.average}
+        weights = {**self.weights, **(tuned or self.mix_weights())}
         found = [np.empty((0, weights["head.bias"].shape[0]))]
         with torch.inference_mode():
             for batch in load_batches(source or self._source, rows, _EVALUATION_BATCH, None):

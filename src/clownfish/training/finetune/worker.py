@@ -68,7 +68,7 @@ class _Fit:
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.lowest_epoch = 0, 0
         self.lowest_loss = self.limit = float("inf")
-        self.best = dict(self.tuner.average)
+        self.best = self.tuner.mix_weights()
         self.note = ""
         self._resume()
 
@@ -95,7 +95,7 @@ class _Fit:
                 self.lowest_epoch = epoch
         if not len(validation) or losses.mean() <= self.limit:
             self.best_epoch = epoch
-            self.best = {name: tensor.clone() for name, tensor in self.tuner.average.items()}
+            self.best = self.tuner.mix_weights()
         self.history.append({**row, "seconds": time.perf_counter() - started})
         self._save()
 
@@ -153,10 +153,9 @@ def _advance(request: Message) -> Message:
 def _finish(request: Message) -> Message:
     """Hand over the weights of the best epoch, and what they say of the photos asked for."""
     fit = _find_fit(Path(request["folder"]))
-    fit.tuner.average = {name: tensor.clone() for name, tensor in fit.best.items()}
     # from pixels through the whole network, even where it learned from cached activations
     photos = _open_photos(fit.folder.parent, fit.recipe, fit.plan["flip"])
-    probabilities = fit.tuner.predict(fit.arrays["asked"], photos)
+    probabilities = fit.tuner.predict(fit.arrays["asked"], photos, fit.best)
     _open_fits.clear()
     tuned = {f"tuned/{name}": tensor.contiguous().numpy() for name, tensor in fit.best.items()}
     return {"probabilities": probabilities, "best_epoch": fit.best_epoch, "lowest_epoch": fit.lowest_epoch, **tuned}
