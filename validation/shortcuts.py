@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from clownfish.backbones import load_backbone
-from clownfish.evaluation.orientation import Turned
+from clownfish.evaluation.orientation import Turned, choose_turned
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, keep_rows
 from clownfish.images import Preprocessing
@@ -25,7 +25,7 @@ from clownfish.photo_facts import measure_looks
 from clownfish.photos.catalog import PhotosOptions, build_catalog
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.photo_examination import PENALTY
-from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts, choose_turned
+from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts
 from clownfish.records import Catalog, Inspection, PhotoFile
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import rotate_features

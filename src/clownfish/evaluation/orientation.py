@@ -75,6 +75,25 @@ def sample_photos(
     return np.sort(np.array(rows, np.int64))
 
 
+def choose_turned(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int, seed: int
+) -> NDArray[np.int64]:
+    """Choose photos to be looked at upside down.
+
+    Args:
+        labels: shape (num_photos,).
+        groups: shape (num_photos,).
+        num_classes: labels are in [0, num_classes).
+        seed: of the draw.
+
+    Returns:
+        Their rows, ascending; none where fewer than two classes have enough.
+    """
+    rows = sample_photos(labels, groups, num_classes, seed)
+    enough = np.bincount(labels[rows], minlength=num_classes) >= MIN_PHOTOS
+    return rows if enough.sum() >= 2 else rows[:0]
+
+
 def find_upside_down(
     features: NDArray[np.float32],
     flipped: NDArray[np.float32],

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.compute import Helpers
+from clownfish.compute import Helpers, run_in_background
 from clownfish.config import TrainConfig
 from clownfish.evaluation.orientation import Turned
 from clownfish.evaluation.unknowns import FoldEmbedding
@@ -17,7 +18,7 @@ from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examinati
 from clownfish.pipeline.fine_tuning import FineTuning, Stage, fine_tune
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.pipeline.photo_examination import examine_photos
+from clownfish.pipeline.photo_examination import examine_photos, turn_photos
 from clownfish.pipeline.run_files import TrainingOutcome
 from clownfish.progress import Progress
 from clownfish.records import Part
@@ -32,7 +33,6 @@ def learn(
     material: Material,
     split: Split,
     config: TrainConfig,
-    load_turned: Callable[[], Turned | None],
     log: RunLog,
     progress: Progress,
     helpers: Helpers,
@@ -44,7 +44,6 @@ def learn(
         material: the photos as the network sees them.
         split: of the photos.
         config: every option.
-        load_turned: gives some of the photos upside down, see `photo_examination.turn_photos`.
         log: of the run.
         progress: shows how far the work has come.
         helpers: helper processes that are there already.
@@ -62,16 +61,18 @@ def learn(
     if config.features.augment:
         with log.time_stage("views"):
             views = material.extract_views(helpers, progress)
-    stage = _train_frozen(material, views, split, config, log=log, progress=progress, helpers=helpers)
-    tuning = None
-    if config.fine_tuning.fine_tune:
-        with log.time_stage("fine-tune"):
-            tuning = fine_tune(stage)
-    shipped = _choose_shipped(stage, tuning)
-    with log.time_stage("answers"):
-        answers = fit_answers(_pose_answers(shipped, split, config))
-    with log.time_stage("examine"):
-        examination = _examine(stage, tuning, answers, load_turned)
+    # photos are turned upside down by the core that is idle meanwhile
+    with run_in_background(partial(_turn_photos, material, config, helpers)) as load_turned:
+        stage = _train_frozen(material, views, split, config, log=log, progress=progress, helpers=helpers)
+        tuning = None
+        if config.fine_tuning.fine_tune:
+            with log.time_stage("fine-tune"):
+                tuning = fine_tune(stage)
+        shipped = _choose_shipped(stage, tuning)
+        with log.time_stage("answers"):
+            answers = fit_answers(_pose_answers(shipped, split, config))
+        with log.time_stage("examine"):
+            examination = _examine(stage, tuning, answers, load_turned)
     outcome = TrainingOutcome(
         name=name,
         config=_note_epochs(config, tuning),
@@ -83,6 +84,12 @@ def learn(
         examination=examination,
     )
     return outcome, None if tuning is None else tuning.folder
+
+
+def _turn_photos(material: Material, config: TrainConfig, helpers: Helpers, check: Callable[[], None]) -> Turned | None:
+    if config.examination.fast:
+        return None
+    return turn_photos(material, seed=config.training.seed, helpers=helpers, on_photo=check)
 
 
 def _train_frozen(

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from clownfish.compute import Helpers
 from clownfish.evaluation.grouping import draw_evenly
 from clownfish.evaluation.metrics import evaluate_part
-from clownfish.evaluation.orientation import Turned
+from clownfish.evaluation.orientation import Turned, choose_turned
 from clownfish.features.cache import FeatureCache
 from clownfish.features.extract import extract_features, extract_upside_down
 from clownfish.features.pictures import load_pictures
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.label_audit import SUSPICIOUS_NAME, audit_labels
 from clownfish.pipeline.material import Material
-from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts, choose_turned
+from clownfish.pipeline.shortcut_audit import ShortcutMaterial, audit_shortcuts
 from clownfish.records import Catalog, PhotoFile
 from clownfish.regression.logistic import predict_out_of_fold
 from clownfish.regression.rotation import Rotation

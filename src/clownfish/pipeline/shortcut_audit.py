@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.evaluation.fixed_marks import FixedMark, find_fixed_marks
-from clownfish.evaluation.orientation import MIN_PHOTOS, Orientation, Turned, find_upside_down, sample_photos
+from clownfish.evaluation.orientation import Orientation, Turned, find_upside_down
 from clownfish.evaluation.shortcuts import Clue, Probe, encode_numbers, encode_words, probe_clue
 from clownfish.evaluation.uneven_words import UnevenWord, find_uneven_words
 from clownfish.records import COPY_KINDS, Catalog, Inspection
@@ -183,25 +183,6 @@ def _list_words(catalog: Catalog) -> list[tuple[str, list[str], float]]:
         ("turned", ["" if photo.orientation == 1 else "turned by EXIF" for photo in inspections], 0.6),
         ("camera", [photo.camera for photo in inspections], 0.5),
     ]
-
-
-def choose_turned(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int, seed: int
-) -> NDArray[np.int64]:
-    """Choose photos to be looked at upside down.
-
-    Args:
-        labels: shape (num_photos,).
-        groups: shape (num_photos,).
-        num_classes: labels are in [0, num_classes).
-        seed: of the draw.
-
-    Returns:
-        Their rows, ascending; none where fewer than two classes have enough.
-    """
-    rows = sample_photos(labels, groups, num_classes, seed)
-    enough = np.bincount(labels[rows], minlength=num_classes) >= MIN_PHOTOS
-    return rows if enough.sum() >= 2 else rows[:0]
 
 
 def _look_upside_down(turned: Turned, material: ShortcutMaterial) -> Orientation:

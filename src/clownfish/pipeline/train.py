@@ -1,22 +1,20 @@
 """`clownfish train`: the whole story, from a folder of photos to a run folder."""
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clownfish.compute import Helpers, limit_matrix_threads, run_in_background
+from clownfish.compute import Helpers, limit_matrix_threads
 from clownfish.config import TrainConfig
 from clownfish.errors import ConfigError, PhotosError
-from clownfish.evaluation.orientation import Turned
 from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
 from clownfish.pipeline.log import RunLog
-from clownfish.pipeline.material import Found, Material, find_photos, group_photos, read_photos
+from clownfish.pipeline.material import Found, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog
@@ -86,20 +84,10 @@ def _train(
     with log.time_stage("split"):
         material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
         split = _split(material.catalog, config)
-    # by the core that is idle meanwhile
-    with run_in_background(partial(_turn_photos, material, helpers, config)) as load_turned:
-        outcome, checkpoints = learn(name, material, split, config, load_turned, log, progress, helpers)
+    outcome, checkpoints = learn(name, material, split, config, log, progress, helpers)
     metrics, files = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
     material.cache.close()
     return metrics, files, checkpoints
-
-
-def _turn_photos(material: Material, helpers: Helpers, config: TrainConfig, check: Callable[[], None]) -> Turned | None:
-    if config.examination.fast:
-        return None
-    from clownfish.pipeline.photo_examination import turn_photos
-
-    return turn_photos(material, seed=config.training.seed, helpers=helpers, on_photo=check)
 
 
 def _choose_folder(config: TrainConfig, out: Path | None) -> Path:
