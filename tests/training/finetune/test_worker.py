@@ -103,7 +103,7 @@ def test_the_weights_go_as_far_as_asked(tmp_path: Path) -> None:
         for mix in (0.5, 1.0)
     }
     start = np.load(tmp_path / "0.5" / "start.npz")
-    for name in ("_conv_stem.weight", "_blocks.7._bn1.bias"):
+    for name in ("_conv_stem.weight", "_blocks.7._bn2.bias"):
         middle = (start[f"start/{name}"] + ends[1.0][f"tuned/{name}"]) / 2
         np.testing.assert_allclose(ends[0.5][f"tuned/{name}"], middle, atol=1e-6)
         assert not np.array_equal(start[f"start/{name}"], ends[1.0][f"tuned/{name}"])

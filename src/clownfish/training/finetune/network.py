@@ -48,6 +48,9 @@ class Layout:
 def list_trained(weights: Weights, layout: Layout, first_stage: int) -> dict[str, int]:
     """Name what learns, and how deep it lies.
 
+    Depthwise filters and their normalisation stay: they are a fiftieth of the weights, and their gradient takes as
+    long as all the rest of a step, because oneDNN has no quick way for it.
+
     Args:
         weights: all tensors.
         layout: of the network.
@@ -59,8 +62,9 @@ def list_trained(weights: Weights, layout: Layout, first_stage: int) -> dict[str
     depths = dict.fromkeys(HEAD_NAMES, 0) | dict.fromkeys(_name_convolution("_conv_head", "_bn1"), 1)
     for stage in range(first_stage, layout.num_stages):
         for block, _ in layout.list_blocks(stage):
-            own = (name for name in weights if name.startswith(f"_blocks.{block}."))
-            depths |= {name: layout.num_stages - stage + 1 for name in own if name.endswith((".weight", ".bias"))}
+            for convolution, norm in (("_expand_conv", "_bn0"), ("_project_conv", "_bn2")):
+                own = _name_convolution(f"_blocks.{block}.{convolution}", f"_blocks.{block}.{norm}")
+                depths |= {name: layout.num_stages - stage + 1 for name in own if name in weights}
     if first_stage == 0:
         depths |= dict.fromkeys(_name_convolution("_conv_stem", "_bn0"), layout.num_stages + 2)
     return depths
@@ -98,7 +102,7 @@ def run_back(weights: Weights, layout: Layout, activations: Any, front_features:
     """
     value, statistics = _run_stages(weights, layout, activations, start, layout.num_stages)
     value = functional.hardtanh_(_convolve(weights, value, "_conv_head", "_bn1"), 0.0, 6.0)
-    return torch.cat([value.mean(dim=(2, 3)), front_features, statistics], dim=1)
+    return torch.cat([value.float().mean(dim=(2, 3)), front_features, statistics], dim=1)
 
 
 def compute_logits(weights: Weights, features: Any, *, kept: Any = None) -> Any:
@@ -155,6 +159,10 @@ def _convolve(weights: Weights, source: Any, convolution: str, norm: str, stride
     groups = kernel.shape[0] if "depthwise" in convolution else 1
     source, padding = _pad(source, kernel.shape[-1], stride)
     folded = kernel * scale[:, None, None, None]
+    if groups > 1 and stride > 1:  # oneDNN's gradient of it is ten times slower in bfloat16
+        with torch.autocast(source.device.type, enabled=False):
+            filtered = functional.conv2d(source.float(), folded, bias, stride=stride, padding=padding, groups=groups)
+        return filtered.to(source.dtype)
     return functional.conv2d(source, folded, bias, stride=stride, padding=padding, groups=groups)
 
 

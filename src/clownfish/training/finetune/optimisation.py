@@ -54,6 +54,12 @@ class Targets:
     """How much a photo of each class counts, shape (num_classes,)."""
 
 
+def has_quick_bfloat16() -> bool:
+    """Whether the processor multiplies numbers of 16 bits; without it they would be slower than those of 32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
 class DivergedError(Exception):
     """The loss is no number any more."""
 
@@ -83,6 +89,7 @@ class Tuner:
         self._start = {name: self.weights[name].detach().clone() for name in self._depths}
         self.average = {name: tensor.clone() for name, tensor in self._start.items()}
         self._optimizer = self._make_optimizer()
+        self._reduced = has_quick_bfloat16()
 
     def run_epoch(self, epoch: int, rows: NDArray[np.int64], *, max_steps: int | None = None) -> tuple[float, float]:
         """Take the steps of one epoch.
@@ -214,7 +221,8 @@ class Tuner:
             share = float(beta.beta(recipe.mixup, recipe.mixup))
             partner = torch.randperm(len(labels), generator=generator)
             inputs = tuple(torch.lerp(values[partner].float(), values.float(), share) for values in inputs)
-        features = self._run(self.weights, inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._reduced):
+            features = self._run(self.weights, inputs)
         kept = None
         if recipe.dropout_rate:
             kept = torch.rand(features.shape, generator=generator) >= recipe.dropout_rate

@@ -7,7 +7,6 @@ system for memory at every operation, which would surprise whatever else runs in
 
 import ctypes
 import json
-import os
 import shutil
 import sys
 import time
@@ -267,8 +266,7 @@ def _prepare_process() -> None:
     if _is_prepared:
         return
     _is_prepared.append(True)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(count_cores())
+    torch.set_num_threads(count_cores())  # helpers are started with one thread, since most work side by side
     if sys.platform != "linux":
         return
     try:
