@@ -30,7 +30,7 @@ from clownfish.pipeline.fine_tuning_choice import check_parity, choose
 from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.progress import Progress
+from clownfish.progress import Advance, Progress, describe_epoch
 from clownfish.records import Backbone, EpochRow, Photo, PhotoFile
 from clownfish.regression.scaling import fit_scaling
 from clownfish.splits import Split, make_folds, match_training
@@ -240,15 +240,16 @@ def _tune_folds(tuner: Tuner, folds: Sequence[Fit], stage: Stage, pixels: NDArra
     embeddings: list[FoldEmbedding] = []
     notes: list[str] = []
     largest = 0.0
-    for number, fit in enumerate(folds, start=1):
-        tuned = _run_fit(tuner, fit, stage, f"Tuning {number}/{len(folds)}")
-        backbone = _build(stage, tuned)
-        seen = np.sort(np.concatenate([fit.train, fit.validation]))
-        features = extract_from_pixels(pixels, np.union1d(seen, fit.asked), backbone)
-        out_of_fold[fit.asked] = tuned.head.predict_rows(features, fit.asked)
-        largest = max(largest, check_parity(tuned.probabilities, out_of_fold[fit.asked]))
-        embeddings.append(embed_fold(features, fit.labels, seen, fit.asked, parts=backbone.parts))
-        notes += tuned.notes
+    with stage.progress.show_stage("Tuning folds", tuner.epochs * len(folds)) as advance:
+        for number, fit in enumerate(folds, start=1):
+            tuned = _run_fit(tuner, fit, stage, advance, f"fold {number} of {len(folds)}, ")
+            backbone = _build(stage, tuned)
+            seen = np.sort(np.concatenate([fit.train, fit.validation]))
+            features = extract_from_pixels(pixels, np.union1d(seen, fit.asked), backbone)
+            out_of_fold[fit.asked] = tuned.head.predict_rows(features, fit.asked)
+            largest = max(largest, check_parity(tuned.probabilities, out_of_fold[fit.asked]))
+            embeddings.append(embed_fold(features, fit.labels, seen, fit.asked, parts=backbone.parts))
+            notes += tuned.notes
     return _OfFolds(
         out_of_fold=out_of_fold,
         embeddings=embeddings,
@@ -262,7 +263,8 @@ def _tune_shipped(tuner: Tuner, stage: Stage, pixels: NDArray[np.uint8]) -> tupl
     train, validation = np.flatnonzero(stage.parts == "train"), np.flatnonzero(stage.parts == "validation")
     asked = np.flatnonzero(stage.parts != "train")
     fit = _make_fit(stage, "shipped", stage.trained.head, train, validation, asked, 0)
-    tuned = _run_fit(tuner, fit, stage, "Tuning")
+    with stage.progress.show_stage("Tuning", tuner.epochs) as advance:
+        tuned = _run_fit(tuner, fit, stage, advance, "")
     backbone = _build(stage, tuned)
     features = extract_from_pixels(pixels, np.arange(len(pixels)), backbone)
     difference = check_parity(tuned.probabilities, tuned.head.predict_rows(features, asked))
@@ -286,14 +288,16 @@ def _tune_shipped(tuner: Tuner, stage: Stage, pixels: NDArray[np.uint8]) -> tupl
     return kept, difference, tuned.notes
 
 
-def _run_fit(tuner: Tuner, fit: Fit, stage: Stage, name: str) -> Tuned:
-    with stage.progress.show_stage(name, tuner.epochs) as advance:
+def _run_fit(tuner: Tuner, fit: Fit, stage: Stage, advance: Advance, name: str) -> Tuned:
+    def note_epoch(row: Mapping[str, Any]) -> None:
+        stage.log.add("epoch of fine-tuning", fit=fit.name, **row)
+        shown = describe_epoch(row["shown_loss"], row["shown_accuracy"])
+        advance(name + (describe_epoch(row.get("validation_loss"), row.get("validation_accuracy")) or shown))
 
-        def note_epoch(row: Mapping[str, Any]) -> None:
-            stage.log.add("epoch of fine-tuning", fit=fit.name, **row)
-            advance()
-
-        return tuner.run(fit, on_epoch=note_epoch)
+    tuned = tuner.run(fit, on_epoch=note_epoch)
+    for _ in range(tuner.epochs - len(tuned.history)):  # it stopped early
+        advance()
+    return tuned
 
 
 def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Path, started: float) -> list[str]:

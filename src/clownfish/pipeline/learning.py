@@ -1,7 +1,7 @@
 """What comes after the photos are seen: the model, how good it is, and what else can be found out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
 from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
 from clownfish.pipeline.fine_tuning import FineTuning, Stage, fine_tune
+from clownfish.pipeline.live_log import EPOCH_EVENT
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
 from clownfish.pipeline.photo_examination import examine_photos, turn_photos
 from clownfish.pipeline.run_files import TrainingOutcome
-from clownfish.progress import Progress
-from clownfish.records import Part
+from clownfish.progress import Progress, describe_epoch
+from clownfish.records import EpochRow, Part
 from clownfish.regression.rotation import Rotation, rotate_features
 from clownfish.splits import Split
 from clownfish.training.descent import TrainingSet
@@ -106,7 +107,13 @@ def _train_frozen(
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
         photos = _make_training_set(material, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
-        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
+
+        def show_epoch(row: EpochRow) -> None:
+            advance(describe_epoch(row.validation_loss, row.validation_accuracy))
+
+        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=show_epoch)
+        for row in trained.history:
+            log.add(EPOCH_EVENT, fit="layer", **asdict(row))
     with log.time_stage("cross-validate"):
         validated = validate_model(photos, material.catalog, split, config, progress)
     return Stage(
