@@ -21,6 +21,7 @@ from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
 from clownfish.pipeline.photo_examination import examine_photos, turn_photos
 from clownfish.pipeline.run_files import TrainingOutcome
+from clownfish.pipeline.search import Searched, search_layer
 from clownfish.progress import Progress, describe_epoch
 from clownfish.records import EpochRow, Part
 from clownfish.regression.rotation import Rotation, rotate_features
@@ -64,7 +65,13 @@ def learn(
             views = material.extract_views(helpers, progress)
     # photos are turned upside down by the core that is idle meanwhile
     with run_in_background(partial(_turn_photos, material, config, helpers)) as load_turned:
-        stage = _train_frozen(material, views, split, config, log=log, progress=progress, helpers=helpers)
+        photos = _make_training_set(material, views, config)
+        searched = Searched()
+        if config.search.tune and not config.fine_tuning.fine_tune:
+            with log.time_stage("tune"):
+                searched = search_layer(photos, material, split, config, log, progress)
+            config = config.change({**searched.options, "tune": 0})
+        stage = _train_frozen(photos, material, split, config, log=log, progress=progress, helpers=helpers)
         tuning = None
         if config.fine_tuning.fine_tune:
             with log.time_stage("fine-tune"):
@@ -73,7 +80,7 @@ def learn(
         with log.time_stage("answers"):
             answers = fit_answers(_pose_answers(shipped, split, config))
         with log.time_stage("examine"):
-            examination = _examine(stage, tuning, answers, load_turned)
+            examination = _examine(stage, tuning, searched, answers, load_turned)
     outcome = TrainingOutcome(
         name=name,
         config=_note_epochs(config, tuning),
@@ -94,8 +101,8 @@ def _turn_photos(material: Material, config: TrainConfig, helpers: Helpers, chec
 
 
 def _train_frozen(
+    photos: TrainingSet,
     material: Material,
-    views: NDArray[np.float32] | None,
     split: Split,
     config: TrainConfig,
     *,
@@ -105,7 +112,6 @@ def _train_frozen(
 ) -> Stage:
     """Train the layer on top of the frozen network, and cross-validate it."""
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(material, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
 
         def show_epoch(row: EpochRow) -> None:
@@ -156,7 +162,11 @@ def _choose_shipped(stage: Stage, tuning: FineTuning | None) -> _Shipped:
 
 
 def _examine(
-    stage: Stage, tuning: FineTuning | None, answers: Answers, load_turned: Callable[[], Turned | None]
+    stage: Stage,
+    tuning: FineTuning | None,
+    searched: Searched,
+    answers: Answers,
+    load_turned: Callable[[], Turned | None],
 ) -> Examination:
     """Photos are always looked at with the frozen network, which none of them has changed."""
     material, config = stage.material, stage.config
@@ -175,9 +185,10 @@ def _examine(
         )
         advance()
     examination = of_photos.join(of_training)
-    if tuning is None:
-        return examination
-    return Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages).join(examination)
+    if tuning is not None:
+        of_tuning = Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages)
+        examination = of_tuning.join(examination)
+    return Examination(metrics=searched.metrics, messages=searched.messages, files=searched.files).join(examination)
 
 
 def _pose_answers(shipped: _Shipped, split: Split, config: TrainConfig) -> AnswersProblem:

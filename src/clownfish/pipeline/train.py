@@ -21,6 +21,7 @@ from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog
 from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
+from clownfish.training.search import check_search
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -43,6 +44,10 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     log = RunLog()
     folder = _choose_folder(config, out)
     check_log(config.logging)
+    if config.search.tune:
+        check_search()
+    if config.search.find_learning_rate and not config.fine_tuning.fine_tune:
+        raise ConfigError("--find-learning-rate is for fine-tuning. Add --fine-tune, or leave it out.")
     if config.fine_tuning.fine_tune:
         from clownfish.pipeline.fine_tuning import check_options
         from clownfish.training.fine_tuning import check_extra
