@@ -83,7 +83,7 @@ def learn(
             examination = _examine(stage, tuning, searched, answers, load_turned)
     outcome = TrainingOutcome(
         name=name,
-        config=_note_epochs(config, tuning),
+        config=_note_found(config, tuning),
         material=shipped.material,
         split=split,
         trained=replace(shipped.trained, head=answers.head),
@@ -145,9 +145,13 @@ class _Shipped:
     fold_embeddings: Sequence[FoldEmbedding] | None = None
 
 
-def _note_epochs(config: TrainConfig, tuning: FineTuning | None) -> TrainConfig:
-    """What a time limit has come to, so that the run can be repeated to the same numbers on another machine."""
-    if tuning is None or not config.fine_tuning.time_limit or "epochs" not in tuning.metrics:
+def _note_found(config: TrainConfig, tuning: FineTuning | None) -> TrainConfig:
+    """What a time limit or a search has come to, so that the run can be repeated to the same numbers elsewhere."""
+    if tuning is None:
+        return config
+    if config.search.tune or config.search.find_learning_rate:
+        config = config.change({**tuning.searched.options, "tune": 0, "find_learning_rate": False})
+    if not config.fine_tuning.time_limit or "epochs" not in tuning.metrics:
         return config
     return config.change({"fine_tune_epochs": tuning.metrics["epochs"], "time_limit": ""})
 
@@ -186,6 +190,7 @@ def _examine(
         advance()
     examination = of_photos.join(of_training)
     if tuning is not None:
+        searched = replace(tuning.searched, messages=())  # they are among its messages
         of_tuning = Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages)
         examination = of_tuning.join(examination)
     return Examination(metrics=searched.metrics, messages=searched.messages, files=searched.files).join(examination)

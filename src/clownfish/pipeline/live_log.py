@@ -254,13 +254,13 @@ class _Mlflow:
 
     def __init__(self, options: LoggingOptions, name: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for library in ("mlflow", "alembic"):
-            logging.getLogger(library).setLevel(logging.WARNING)
         place = find_place(options)
         if place.startswith("sqlite:///"):
             Path(place.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         from mlflow import MlflowClient
 
+        for library in ("mlflow", "alembic"):  # its own import sets levels too
+            logging.getLogger(library).setLevel(logging.WARNING)
         self._client = MlflowClient(tracking_uri=place)
         found = self._client.get_experiment_by_name("clownfish")
         experiment = found.experiment_id if found else self._client.create_experiment("clownfish")

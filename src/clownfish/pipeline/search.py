@@ -43,6 +43,15 @@ class Searched:
     messages: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
 
+    def join(self, other: "Searched") -> "Searched":
+        """Put what a later search has found behind this."""
+        return Searched(
+            options={**self.options, **other.options},
+            metrics={**self.metrics, **other.metrics},
+            messages=[*self.messages, *other.messages],
+            files={**self.files, **other.files},
+        )
+
 
 def search_layer(
     photos: TrainingSet, material: Material, split: Split, config: TrainConfig, log: RunLog, progress: Progress
@@ -196,13 +205,19 @@ def describe_search(
     Returns:
         Two sentences.
     """
+    if has_start and luck.best == 0:
+        return (
+            f"None of {num_trials} trials has a lower cross-entropy than the options at the start, which name"
+            f" {100 * luck.start_accuracy:.1f} % of {num_photos:,} photos right that were not learned from; they were"
+            " kept."
+        )
     start = f" (the options at the start: {100 * luck.start_accuracy:.1f} %)" if has_start else ""
     found = (
         f"The best of {num_trials} trials names {100 * luck.accuracy:.1f} % of {num_photos:,} photos right that it had"
         f" not learned from{start}; about {100 * luck.luck:.1f} points of that are luck of the search."
     )
     if has_start and not luck.is_better:
-        return f"{found} Without the luck it is no better, so the options at the start were kept."
+        return f"{found} Without the luck it would be no better, so the options at the start were kept."
     changed = ", ".join(f"{name} {value:.3g}" for name, value in options.items())
     return (
         f"{found} Taken: {changed}. The cross-validated numbers hold some of this luck, since they are about the same"

@@ -124,6 +124,33 @@ class Tuner:
             num_seen += len(labels)
         return loss_sum / num_seen, num_right / num_seen
 
+    def sweep_rates(self, rows: NDArray[np.int64], rates: NDArray[np.float64]) -> list[float]:
+        """Take one step with each learning rate, after which this network is of no more use.
+
+        Args:
+            rows: numbers of the training photos; they are shown again and again.
+            rates: of the layer on top, one a step, shape (num_steps,).
+
+        Returns:
+            The loss of each batch before its step; fewer once it is no number any more.
+        """
+        recipe, losses = self.recipe, []
+        random = np.random.default_rng([recipe.seed, 0])
+        num = len(rates) * recipe.batch_size
+        shown = np.concatenate([random.permutation(rows) for _ in range(-(-num // len(rows)))])[:num]
+        generator = torch.Generator().manual_seed(recipe.seed)
+        for rate, batch in zip(rates, load_batches(self._source, shown, recipe.batch_size, 1), strict=True):
+            loss, _ = self._compute_loss(batch.inputs, self._labels[batch.rows], generator)
+            if not math.isfinite(float(loss.detach())):
+                break
+            losses.append(float(loss.detach()))
+            for group in self._optimizer.param_groups:
+                group["lr"] = float(rate) * group["share"]
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimizer.step()
+        return losses
+
     def mix_weights(self) -> dict[str, Any]:
         """Mix the averaged weights with those at the start (Wortsman et al. 2022, arXiv 2109.01903, equation 1)."""
         with torch.no_grad():

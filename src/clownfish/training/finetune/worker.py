@@ -174,6 +174,12 @@ def _measure_speed(request: Message) -> Message:
     return {"step_seconds": step, "photo_seconds": (time.perf_counter() - started) / len(rows)}
 
 
+def _sweep_rates(request: Message) -> Message:
+    """Losses at growing learning rates, by a network of its own; the state of the fit is not touched."""
+    fit = _Fit(Path(request["folder"]))
+    return {"losses": fit.tuner.sweep_rates(fit.arrays["train"], np.array(request["rates"]))}
+
+
 def _cache_activations(request: Message) -> Message:
     """Run the stages that do not learn once, on each photo and on variants of it."""
     folder, first_stage = Path(request["folder"]), request["first_stage"]
@@ -224,6 +230,7 @@ _TASKS: dict[str, Callable[[Message], Message]] = {
     "finish": _finish,
     "measure": _measure_speed,
     "cache": _cache_activations,
+    "sweep": _sweep_rates,
 }
 
 
