@@ -48,7 +48,7 @@ def plan(folder: Path, *, fit: Any = None, **options: Any) -> Path:
         patience=50,
         seed=1,
     )
-    chosen = tuner._options
+    chosen = tuner.options
     if chosen.first_stage:
         request = {"first_stage": chosen.first_stage, "layout": make_network().layout, "flip": True, "seed": 1}
         ask("cache", folder, **request, num_variants=3, start=0, end=10)
