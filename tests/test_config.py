@@ -184,7 +184,7 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
         (
             b"[trainig]\nepochs = 3",
             "has an unknown table [trainig]. Known: photos, split, features, training, fine_tuning,"
-            " examination, answering.",
+            " examination, answering, search, logging.",
         ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
         (

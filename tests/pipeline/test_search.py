@@ -77,7 +77,7 @@ def test_what_is_better_by_luck_alone_is_not_taken() -> None:
 @needs_optuna
 @pytest.mark.usefixtures("shared_cache", "no_helpers")
 def test_a_run_with_a_search_has_its_table_and_can_be_repeated_without(
-    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    insects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[np.ndarray] = []
     original = search.cross_validate
@@ -87,7 +87,7 @@ def test_a_run_with_a_search_has_its_table_and_can_be_repeated_without(
         return original(photos, *args)
 
     monkeypatch.setattr(search, "cross_validate", note)
-    run = clownfish.train(digits, out=tmp_path / "run", tune=3, fast=True, quiet=True)
+    run = clownfish.train(insects, out=tmp_path / "run", tune=3, epochs=3, fast=True, quiet=True)
     assert {path.name for path in run.path.iterdir()} == RUN_FILES | {"tuning.csv"}
     rows = read_table(run.path / "tuning.csv")
     assert [row["trial"] for row in rows] == ["1", "2", "3"]

@@ -1,4 +1,4 @@
-"""A learning rate from a range test: a few steps with ever larger rates, and where the loss fell fastest."""
+"""A learning rate from a range test: a few steps with ever larger rates, and where the loss was lowest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 _MEMORY = 0.9
 """Share of the smoothed loss that is kept at each step."""
-_MIN_POINTS = 10
-_DIVERGED = 4.0
-"""Times the lowest smoothed loss: what lies beyond says nothing any more."""
-_CLEAR = 2.0
-"""A fall of so many times the scatter of the smoothed loss is no chance."""
+_NUM_FIRST = 20
+"""Steps whose rates are too small to change anything."""
+_CLEAR = 2.5
+"""A fall of so many standard errors is hardly chance."""
+_BACK_OFF = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +30,11 @@ class RangeTest:
 
 
 def judge_range_test(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
-    """Suggest the learning rate at which the smoothed loss fell most steeply.
+    """Suggest a tenth of the learning rate with the lowest smoothed loss.
 
-    At most a tenth of the rate with the lowest loss is taken, since the loss goes on falling for some steps where the
-    rate is already too large.
+    A tenth, since the loss goes on falling for some steps where the rate is already too large for a whole training, and
+    the mean is late. Where the loss falls most steeply would be the other rule, but with batches of a few dozen mixed
+    photos that is where chance has it.
 
     Args:
         rates: of each step, growing.
@@ -58,20 +59,15 @@ def judge_range_test(rates: Sequence[float], losses: Sequence[float]) -> RangeTe
 def _suggest(rates: NDArray[np.float64], losses: NDArray[np.float64], smoothed: NDArray[np.float64]) -> float | None:
     finite = np.isfinite(smoothed)
     end = len(smoothed) if finite.all() else int(finite.argmin())
-    if end < _MIN_POINTS:
+    if end < 2 * _NUM_FIRST:
         return None
     lowest = int(smoothed[:end].argmin())
-    beyond = np.flatnonzero(smoothed[:end] > _DIVERGED * smoothed[lowest])
-    if len(beyond) and beyond[0] > lowest:
-        end = int(beyond[0])
-    # an exponential mean of independent losses scatters by sqrt((1 - m) / (1 + m)) of what they do
-    scatter = float(np.diff(losses[: lowest + 1]).std() / np.sqrt(2)) if lowest > 1 else np.inf
-    scatter *= np.sqrt((1 - _MEMORY) / (1 + _MEMORY))
-    first = smoothed[: max(_MIN_POINTS // 2, 1)].mean()
-    if lowest < _MIN_POINTS // 2 or first - smoothed[lowest] <= _CLEAR * scatter:
+    if lowest < _NUM_FIRST:
         return None
-    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
-    # the first means hold few losses
-    start = min(_MIN_POINTS // 2, lowest)
-    steepest = start + int(slopes[start:].argmin())
-    return float(f"{min(rates[steepest], rates[lowest] / 10):.2g}")
+    # differences of neighbours, so that the fall itself is no scatter
+    scatter = np.diff(losses[: lowest + 1]).std() / np.sqrt(2)
+    # of the mean of the first losses, and of an exponential mean with memory m: (1 - m) / (1 + m) of their variance
+    error = scatter * np.sqrt(1 / _NUM_FIRST + (1 - _MEMORY) / (1 + _MEMORY))
+    if losses[:_NUM_FIRST].mean() - smoothed[lowest] <= _CLEAR * error:
+        return None
+    return float(f"{rates[lowest] / _BACK_OFF:.2g}")
