@@ -6,7 +6,7 @@ without the interruption.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,18 @@ class Targets:
     """How much a photo of each class counts, shape (num_classes,)."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochState:
+    """How far an epoch has come, beside the weights."""
+
+    num_steps: int = 0
+    loss_sum: float = 0.0
+    num_right: int = 0
+    num_seen: int = 0
+    generator: Any = None
+    """State of the generator of dropout and mixing."""
+
+
 class DivergedError(Exception):
     """The loss is no number any more."""
 
@@ -84,13 +96,23 @@ class Tuner:
         self.average = {name: tensor.clone() for name, tensor in self._start.items()}
         self._optimizer = self._make_optimizer()
 
-    def run_epoch(self, epoch: int, rows: NDArray[np.int64], *, max_steps: int | None = None) -> tuple[float, float]:
+    def run_epoch(
+        self,
+        epoch: int,
+        rows: NDArray[np.int64],
+        *,
+        max_steps: int | None = None,
+        after: EpochState | None = None,
+        on_step: Callable[[EpochState], None] = lambda _: None,
+    ) -> tuple[float, float]:
         """Take the steps of one epoch.
 
         Args:
             epoch: counted from 1.
             rows: numbers of the training photos.
             max_steps: stop early, to measure the speed.
+            after: where to go on, if part of the epoch is done; the weights have to be those of then.
+            on_step: called after each step.
 
         Returns:
             Mean loss and accuracy over the training photos, as they were when each was shown.
@@ -103,10 +125,12 @@ class Tuner:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
         num_iterations = -(-len(rows) // recipe.batch_size)
         keep = 1 - 1 / max(num_iterations, 10)  # averages over about one epoch
-        loss_sum, num_right, num_seen = 0.0, 0, 0
+        state = after or EpochState()
+        if after is not None:
+            generator.set_state(after.generator)
         shown = order if max_steps is None else order[: max_steps * recipe.batch_size]
-        batches = load_batches(self._source, shown, recipe.batch_size, epoch)
-        for iteration, batch in enumerate(batches):
+        batches = load_batches(self._source, shown[state.num_steps * recipe.batch_size :], recipe.batch_size, epoch)
+        for iteration, batch in enumerate(batches, start=state.num_steps):
             self._set_rates((epoch - 1) * num_iterations + iteration, recipe.epochs * num_iterations)
             labels = self._labels[batch.rows]
             loss, logits = self._compute_loss(batch.inputs, labels, generator)
@@ -119,10 +143,15 @@ class Tuner:
             with torch.no_grad():
                 for name, average in self.average.items():
                     average.lerp_(self.weights[name].detach(), 1 - keep)
-            loss_sum += value * len(labels)
-            num_right += int((logits.detach().argmax(dim=1) == labels).sum())
-            num_seen += len(labels)
-        return loss_sum / num_seen, num_right / num_seen
+            state = EpochState(
+                num_steps=iteration + 1,
+                loss_sum=state.loss_sum + value * len(labels),
+                num_right=state.num_right + int((logits.detach().argmax(dim=1) == labels).sum()),
+                num_seen=state.num_seen + len(labels),
+                generator=generator.get_state(),
+            )
+            on_step(state)
+        return state.loss_sum / state.num_seen, state.num_right / state.num_seen
 
     def sweep_rates(self, rows: NDArray[np.int64], rates: NDArray[np.float64]) -> list[float]:
         """Take one step with each learning rate, after which this network is of no more use.
