@@ -49,6 +49,10 @@ OPTIONS = st.fixed_dictionaries(
         "flip": st.booleans(),
         "time_limit": st.sampled_from(["", "90s", "10m", "1.5h", "20"]),
         "model_dir": TEXT,
+        "tune": st.sampled_from([0, 2, 1000]),
+        "find_learning_rate": st.booleans(),
+        "log": st.sampled_from(["", "tensorboard", "mlflow"]),
+        "log_dir": TEXT,
     },
 )
 
@@ -81,6 +85,7 @@ def test_every_option_is_in_the_round_trip() -> None:
             "time_limit",
             "model_dir",
         ),
+        *("tune", "find_learning_rate", "log", "log_dir"),
     }
 
 
@@ -95,6 +100,8 @@ def test_config_says_how_to_repeat_the_run() -> None:
         "[fine_tuning]",
         "[examination]",
         "[answering]",
+        "[search]",
+        "[logging]",
     ]
 
 
@@ -177,7 +184,7 @@ def test_impossible_option_is_explained(options: dict[str, Any], message: str) -
         (
             b"[trainig]\nepochs = 3",
             "has an unknown table [trainig]. Known: photos, split, features, training, fine_tuning,"
-            " examination, answering.",
+            " examination, answering, search, logging.",
         ),
         (b"training = 3", "sets training = 3; it must be a table [training]."),
         (

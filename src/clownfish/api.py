@@ -19,7 +19,7 @@ from clownfish.progress import BarProgress, NoProgress, Progress
 if TYPE_CHECKING:
     from clownfish.pipeline.export import Export
 
-_PATHS = ("place", "folder", "weights", "corrections", "model_dir")
+_PATHS = ("place", "folder", "weights", "corrections", "model_dir", "log_dir")
 
 
 def train(

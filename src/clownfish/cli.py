@@ -78,6 +78,10 @@ def clownfish() -> None:
 @click.option("--flip/--no-flip", default=None, help="Fine-tune on mirrored photos too, or not.")
 @click.option("--time-limit", help="For fine-tuning, such as 10m: fewer epochs if needed.")
 @click.option("--model-dir", type=click.Path(), help="Folder for checkpoints of fine-tuning, instead of the cache.")
+@click.option("--tune", type=int, help="Try so many sets of options on photos that are not for testing. [default: 0]")
+@click.option("--find-learning-rate", is_flag=True, default=None, help="Measure and use a rate for fine-tuning.")
+@click.option("--log", help="Watch the training in tensorboard or mlflow.")
+@click.option("--log-dir", type=click.Path(), help="Folder for --log, instead of runs/logs.")
 @click.option("--max-error", help="Share of wrong answers to accept; less certain photos are unsure. [default: 0.05]")
 @click.option("--seed", type=int, help="Another seed is another draw of the split. [default: 1]")
 @click.option("--fast", is_flag=True, default=None, help="Leave out what is slow, such as the learning curve.")
@@ -94,14 +98,18 @@ def train(
 ) -> None:
     """Train a classifier on PHOTOS: a folder with one folder a class, or a CSV with file,label."""
     from clownfish.config import TrainConfig, read_config
+    from clownfish.pipeline.live_log import check_log, describe_watching
     from clownfish.pipeline.train import train_classifier
 
     base = TrainConfig() if config is None else read_config(Path(config))
     given = {name: value for name, value in options.items() if value is not None}
     _resolve_paths(given, photos, photos_folder)
-    run = train_classifier(
-        base.change(given), out=None if out is None else Path(out), progress=_choose_progress(quiet or as_json)
-    )
+    changed = base.change(given)
+    check_log(changed.logging)
+    watching = describe_watching(changed.logging)
+    if watching and not quiet and not as_json:
+        _print(watching)
+    run = train_classifier(changed, out=None if out is None else Path(out), progress=_choose_progress(quiet or as_json))
     _report_run(run.path, run.metrics, as_json=as_json, quiet=quiet)
 
 
@@ -564,7 +572,7 @@ def _report_run(path: Path, metrics: dict[str, Any], *, as_json: bool, quiet: bo
 def _resolve_paths(given: dict[str, Any], photos: str | None, photos_folder: str | None) -> None:
     """Make paths absolute, so that a run can be repeated from anywhere."""
     paths = {"place": photos, "folder": photos_folder}
-    paths |= {name: given.get(name) for name in ("weights", "corrections", "model_dir")}
+    paths |= {name: given.get(name) for name in ("weights", "corrections", "model_dir", "log_dir")}
     given |= {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
 
 

@@ -18,6 +18,8 @@ from clownfish.training.fine_tuning import FineTuningOptions
 from clownfish.training.selection import TrainingOptions
 
 _DEFAULT_SHARES = "80/10/10"
+LOGS = ("tensorboard", "mlflow")
+MAX_TRIALS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +75,46 @@ class ExaminationOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchOptions:
+    """Whether hyperparameters are looked for first."""
+
+    tune: int = 0
+    """How many sets of options are tried, on photos that are not for testing; 0 for none."""
+    find_learning_rate: bool = False
+    """Measure which learning rate fine-tuning can take, and use it."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: there would be nothing to choose from.
+        """
+        if self.tune != 0 and not 2 <= self.tune <= MAX_TRIALS:
+            raise ConfigError(
+                f"tune is {self.tune}; it must be from 2 to {MAX_TRIALS:,}, the number of trials, or 0 for none."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoggingOptions:
+    """Where the training can be watched."""
+
+    log: str = ""
+    """tensorboard or mlflow; "" for neither."""
+    log_dir: str = ""
+    """Folder of the log; "" for runs/logs, or where MLFLOW_TRACKING_URI says."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: nobody knows this kind of log.
+        """
+        if self.log:
+            _check_choice("log", self.log, list(LOGS))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AnsweringOptions:
     """When the model may answer."""
 
@@ -99,6 +141,8 @@ class TrainConfig:
     fine_tuning: FineTuningOptions = field(default_factory=FineTuningOptions)
     examination: ExaminationOptions = field(default_factory=ExaminationOptions)
     answering: AnsweringOptions = field(default_factory=AnsweringOptions)
+    search: SearchOptions = field(default_factory=SearchOptions)
+    logging: LoggingOptions = field(default_factory=LoggingOptions)
 
     def change(self, options: Mapping[str, Any]) -> Self:
         """Set options by their plain names, whatever section they are in.

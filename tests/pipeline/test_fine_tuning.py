@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ import pytest
 from filelock import FileLock
 
 import clownfish
-from clownfish.config import TrainConfig
+from clownfish.config import TrainConfig, read_config
 from clownfish.errors import ConfigError, FineTuningError, ModelFileError, OutputError
 from clownfish.evaluation.paired import PairedTest
-from clownfish.pipeline import fine_tuning
+from clownfish.pipeline import fine_tuning, fine_tuning_search
 from clownfish.pipeline.fine_tuning import check_options
 from clownfish.pipeline.fine_tuning_choice import check_parity, choose, describe_choice
 from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
 from pictures import draw_photo, write_photo
-from runs import RUN_FILES, Cli, read_metrics, read_table
+from runs import RUN_FILES, Cli, make_command, read_metrics, read_table, run_command
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="fine-tuning needs the extra 'finetune'"
@@ -221,3 +222,60 @@ class TestRun:
             "Fine-tuning failed: perch/03.jpg could be read at first and cannot be read any more. Kept the frozen"
             " network."
         )
+
+    @pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="needs the extra 'tune'")
+    def test_a_search_goes_on_where_it_was_and_its_photos_do_not_judge(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        photos = write_hard_photos(tmp_path / "photos")
+        options = {**OPTIONS, "fine_tune_epochs": 1, "model_dir": str(tmp_path / "work")}
+        options |= {"tune": 3, "find_learning_rate": True}
+        run_trial, num_begun = fine_tuning_search._run_trial, 0
+
+        def interrupt(*values: Any) -> Any:
+            nonlocal num_begun
+            num_begun += 1
+            if num_begun == 3:
+                raise KeyboardInterrupt
+            return run_trial(*values)
+
+        monkeypatch.setattr(fine_tuning_search, "_run_trial", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            clownfish.train(photos, out=tmp_path / "run", quiet=True, **options)
+        run = clownfish.train(photos, out=tmp_path / "run", quiet=True, **options)
+        assert num_begun == 4  # the third anew
+        assert {path.name for path in run.path.iterdir()} == RUN_FILES | {"tuning.csv", "learning_rates.csv"}
+        tuning, tuned = run.metrics["tuning"], run.metrics["fine_tuning"]
+        assert tuning["num_trials"] == 3
+        tested = run.metrics["num_photos"]["test"]
+        assert tuned["num_photos"] == 48 - tested - tuning["num_photos"]
+        assert tuning["reason"] in run.metrics["messages"]
+        assert any("range test" in message for message in run.metrics["messages"])
+        config = read_config(run.path / "config.toml")
+        assert not config.search.tune
+        assert not config.search.find_learning_rate
+        assert tuning["options"].items() <= config.flatten().items()
+        assert not list((tmp_path / "work").glob("*/*"))
+
+    def test_a_killed_command_comes_to_the_same_numbers(self, tmp_path: Path) -> None:
+        photos = write_hard_photos(tmp_path / "photos")
+        args = ["train", photos, "--fast", "--fine-tune", "--fine-tune-epochs", 1, "--fine-tune-stages", 1]
+        straight = run_command(*args, "--out", tmp_path / "straight", "--model-dir", tmp_path / "first")
+        assert straight.code == 0, straight.err
+        process = subprocess.Popen(
+            make_command(*args, "--out", tmp_path / "killed", "--model-dir", tmp_path / "second"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not list((tmp_path / "second").glob("*/fold-2/epoch-*.json")) and time.monotonic() < deadline:
+                assert process.poll() is None
+                time.sleep(0.01)
+        finally:
+            process.kill()
+            process.wait()
+        assert not (tmp_path / "killed").exists()
+        again = run_command(*args, "--out", tmp_path / "killed", "--model-dir", tmp_path / "second")
+        assert again.code == 0, again.err
+        assert read_metrics(tmp_path / "killed") == read_metrics(tmp_path / "straight")

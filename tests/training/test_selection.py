@@ -64,7 +64,7 @@ def test_training_stops_when_validation_gets_worse() -> None:
 def test_history_tells_every_epoch_of_the_choice() -> None:
     training, validation = make_problem()
     calls: list[None] = []
-    found = train_head(training, validation, make_options(epochs=6), on_epoch=lambda: calls.append(None))
+    found = train_head(training, validation, make_options(epochs=6), on_epoch=lambda _: calls.append(None))
     assert [row.epoch for row in found.history] == [1, 2, 3, 4, 5, 6] and len(calls) == 6
     lowest = min(found.history, key=lambda row: row.validation_loss or 0.0)
     assert found.lowest_loss_epoch == lowest.epoch

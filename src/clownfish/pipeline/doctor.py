@@ -30,6 +30,9 @@ _EXTRAS = {
     "heic": "HEIC photos of iPhones",
     "tflite": "models for phones (TensorFlow Lite)",
     "finetune": "training the network itself (PyTorch)",
+    "mlflow": "watching the training in MLflow",
+    "tensorboard": "watching the training in TensorBoard",
+    "tune": "looking for hyperparameters (Optuna)",
 }
 """What the extras are for. Which ones there are stands in the metadata of the installed package."""
 _FOR_DEVELOPERS = {"dev", "docs"}

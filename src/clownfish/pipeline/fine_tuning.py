@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from clownfish.files import write_file
 from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.fine_tuning_choice import check_parity, choose
 from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
+from clownfish.pipeline.fine_tuning_search import find_learning_rate, search_fine_tuning
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.progress import Progress
+from clownfish.pipeline.search import Searched
+from clownfish.progress import Advance, Progress, describe_epoch
 from clownfish.records import Backbone, EpochRow, Photo, PhotoFile
 from clownfish.regression.scaling import fit_scaling
 from clownfish.splits import Split, make_folds, match_training
@@ -53,6 +55,8 @@ class FineTuning:
     """Of the checkpoints; for `remove_checkpoints` once the run is written."""
     kept: "KeptModel | None"
     """None if the frozen network stays."""
+    searched: Searched = field(default_factory=Searched)
+    """What was looked for before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +118,10 @@ def check_options(config: TrainConfig) -> None:
     Raises:
         ConfigError: options do not go together.
     """
+    if config.search.tune and config.fine_tuning.time_limit:
+        raise ConfigError(
+            "--time-limit says how long fine-tuning may take, and --tune would take longer. Leave one of the two out."
+        )
     if config.features.feature_set != "all_stages":
         raise ConfigError(
             f"--fine-tune starts from the features of all stages, but --feature-set is {config.features.feature_set}."
@@ -168,9 +176,12 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
             with stage.progress.show_stage("Frozen stages", len(pixels)) as advance:
                 tuner.cache_activations(len(pixels), on_photo=advance)
         folds = _plan_folds(stage)
+        searched, is_searched = _search(tuner, folds[0], stage, folder)
+        stage = replace(stage, config=stage.config.change(searched.options))
+        options = tuner.options = stage.config.fine_tuning
         notes = _fit_into_time(tuner, folds, stage, folder, started)
         of_folds = _tune_folds(tuner, folds, stage, pixels)
-        chosen = stage.parts != "test"
+        chosen = (stage.parts != "test") & ~is_searched
         metrics, sentence = choose(
             stage.material.catalog.labels[chosen],
             stage.material.groups[chosen],
@@ -179,13 +190,33 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
         )
         metrics |= {"epochs": tuner.epochs, "stages": options.fine_tune_stages}
         metrics["largest_parity_difference"] = of_folds.largest_difference
-        messages = [sentence, *notes, *of_folds.notes]
+        messages = [sentence, *searched.messages, *notes, *of_folds.notes]
+        tuning = FineTuning(metrics=metrics, messages=messages, folder=folder, kept=None, searched=searched)
         if not metrics["kept"]:
-            return FineTuning(metrics=metrics, messages=messages, folder=folder, kept=None)
+            return tuning
         kept, difference, shipped_notes = _tune_shipped(tuner, stage, pixels)
     kept = replace(kept, out_of_fold=of_folds.out_of_fold, fold_embeddings=of_folds.embeddings)
     metrics["largest_parity_difference"] = max(difference, of_folds.largest_difference)
-    return FineTuning(metrics=metrics, messages=[*messages, *shipped_notes], folder=folder, kept=kept)
+    return replace(tuning, messages=[*messages, *shipped_notes], kept=kept)
+
+
+def _search(tuner: Tuner, fit: Fit, stage: Stage, folder: Path) -> tuple[Searched, NDArray[np.bool_]]:
+    """Look for a learning rate and other options first, if asked to; and which photos had a say in that.
+
+    The photos of the first fold do: its fit learns, and others of them measure. They are not those that fold is asked
+    about, but other folds are, so they are left out where frozen and tuned are compared.
+    """
+    config, log, progress = stage.config, stage.log, stage.progress
+    searched, is_searched = Searched(), np.zeros(len(stage.parts), np.bool_)
+    if config.search.find_learning_rate:
+        searched = find_learning_rate(tuner, replace(fit, name="range-test"), config, log, progress)
+        config = config.change(searched.options)
+    if config.search.tune and len(fit.validation):
+        is_searched[fit.validation] = True
+        fit = replace(fit, measure_training=False)
+        tried = search_fine_tuning(tuner, fit, stage.material.groups, config, folder, log, progress)
+        searched = searched.join(tried)
+    return searched, is_searched
 
 
 def _plan_folds(stage: Stage) -> list[Fit]:
@@ -240,15 +271,16 @@ def _tune_folds(tuner: Tuner, folds: Sequence[Fit], stage: Stage, pixels: NDArra
     embeddings: list[FoldEmbedding] = []
     notes: list[str] = []
     largest = 0.0
-    for number, fit in enumerate(folds, start=1):
-        tuned = _run_fit(tuner, fit, stage, f"Tuning {number}/{len(folds)}")
-        backbone = _build(stage, tuned)
-        seen = np.sort(np.concatenate([fit.train, fit.validation]))
-        features = extract_from_pixels(pixels, np.union1d(seen, fit.asked), backbone)
-        out_of_fold[fit.asked] = tuned.head.predict_rows(features, fit.asked)
-        largest = max(largest, check_parity(tuned.probabilities, out_of_fold[fit.asked]))
-        embeddings.append(embed_fold(features, fit.labels, seen, fit.asked, parts=backbone.parts))
-        notes += tuned.notes
+    with stage.progress.show_stage("Tuning folds", tuner.epochs * len(folds)) as advance:
+        for number, fit in enumerate(folds, start=1):
+            tuned = _run_fit(tuner, fit, stage, advance, f"fold {number} of {len(folds)}, ")
+            backbone = _build(stage, tuned)
+            seen = np.sort(np.concatenate([fit.train, fit.validation]))
+            features = extract_from_pixels(pixels, np.union1d(seen, fit.asked), backbone)
+            out_of_fold[fit.asked] = tuned.head.predict_rows(features, fit.asked)
+            largest = max(largest, check_parity(tuned.probabilities, out_of_fold[fit.asked]))
+            embeddings.append(embed_fold(features, fit.labels, seen, fit.asked, parts=backbone.parts))
+            notes += tuned.notes
     return _OfFolds(
         out_of_fold=out_of_fold,
         embeddings=embeddings,
@@ -262,7 +294,8 @@ def _tune_shipped(tuner: Tuner, stage: Stage, pixels: NDArray[np.uint8]) -> tupl
     train, validation = np.flatnonzero(stage.parts == "train"), np.flatnonzero(stage.parts == "validation")
     asked = np.flatnonzero(stage.parts != "train")
     fit = _make_fit(stage, "shipped", stage.trained.head, train, validation, asked, 0)
-    tuned = _run_fit(tuner, fit, stage, "Tuning")
+    with stage.progress.show_stage("Tuning", tuner.epochs) as advance:
+        tuned = _run_fit(tuner, fit, stage, advance, "")
     backbone = _build(stage, tuned)
     features = extract_from_pixels(pixels, np.arange(len(pixels)), backbone)
     difference = check_parity(tuned.probabilities, tuned.head.predict_rows(features, asked))
@@ -286,14 +319,16 @@ def _tune_shipped(tuner: Tuner, stage: Stage, pixels: NDArray[np.uint8]) -> tupl
     return kept, difference, tuned.notes
 
 
-def _run_fit(tuner: Tuner, fit: Fit, stage: Stage, name: str) -> Tuned:
-    with stage.progress.show_stage(name, tuner.epochs) as advance:
+def _run_fit(tuner: Tuner, fit: Fit, stage: Stage, advance: Advance, name: str) -> Tuned:
+    def note_epoch(row: Mapping[str, Any]) -> None:
+        stage.log.add("epoch of fine-tuning", fit=fit.name, **row)
+        shown = describe_epoch(row["shown_loss"], row["shown_accuracy"])
+        advance(name + (describe_epoch(row.get("validation_loss"), row.get("validation_accuracy")) or shown))
 
-        def note_epoch(row: Mapping[str, Any]) -> None:
-            stage.log.add("epoch of fine-tuning", fit=fit.name, **row)
-            advance()
-
-        return tuner.run(fit, on_epoch=note_epoch)
+    tuned = tuner.run(fit, on_epoch=note_epoch)
+    for _ in range(tuner.epochs - len(tuned.history)):  # it stopped early
+        advance()
+    return tuned
 
 
 def _fit_into_time(tuner: Tuner, folds: Sequence[Fit], stage: Stage, folder: Path, started: float) -> list[str]:
@@ -379,7 +414,7 @@ def _find_folder(stage: Stage) -> Path:
     config, catalog = stage.config, stage.material.catalog
     options = replace(config.fine_tuning, model_dir="")
     facts = [
-        [repr(options), repr(config.training), repr(config.features)],
+        [repr(options), repr(config.training), repr(config.features), repr(config.search)],
         [version("clownfish"), version("torch"), version("torchvision")],
         [stage.material.backbone.hash, stage.material.preprocessing.make_key()],
         [photo.content_hash for photo in stage.used],

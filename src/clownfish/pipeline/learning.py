@@ -1,7 +1,7 @@
 """What comes after the photos are seen: the model, how good it is, and what else can be found out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
 from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
 from clownfish.pipeline.fine_tuning import FineTuning, Stage, fine_tune
+from clownfish.pipeline.live_log import EPOCH_EVENT
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
 from clownfish.pipeline.photo_examination import examine_photos, turn_photos
 from clownfish.pipeline.run_files import TrainingOutcome
-from clownfish.progress import Progress
-from clownfish.records import Part
+from clownfish.pipeline.search import Searched, search_layer
+from clownfish.progress import Progress, describe_epoch
+from clownfish.records import EpochRow, Part
 from clownfish.regression.rotation import Rotation, rotate_features
 from clownfish.splits import Split
 from clownfish.training.descent import TrainingSet
@@ -63,7 +65,13 @@ def learn(
             views = material.extract_views(helpers, progress)
     # photos are turned upside down by the core that is idle meanwhile
     with run_in_background(partial(_turn_photos, material, config, helpers)) as load_turned:
-        stage = _train_frozen(material, views, split, config, log=log, progress=progress, helpers=helpers)
+        photos = _make_training_set(material, views, config)
+        searched = Searched()
+        if config.search.tune and not config.fine_tuning.fine_tune:
+            with log.time_stage("tune"):
+                searched = search_layer(photos, material, split, config, log, progress)
+            config = config.change({**searched.options, "tune": 0})
+        stage = _train_frozen(photos, material, split, config, log=log, progress=progress, helpers=helpers)
         tuning = None
         if config.fine_tuning.fine_tune:
             with log.time_stage("fine-tune"):
@@ -72,10 +80,10 @@ def learn(
         with log.time_stage("answers"):
             answers = fit_answers(_pose_answers(shipped, split, config))
         with log.time_stage("examine"):
-            examination = _examine(stage, tuning, answers, load_turned)
+            examination = _examine(stage, tuning, searched, answers, load_turned)
     outcome = TrainingOutcome(
         name=name,
-        config=_note_epochs(config, tuning),
+        config=_note_found(config, tuning),
         material=shipped.material,
         split=split,
         trained=replace(shipped.trained, head=answers.head),
@@ -93,8 +101,8 @@ def _turn_photos(material: Material, config: TrainConfig, helpers: Helpers, chec
 
 
 def _train_frozen(
+    photos: TrainingSet,
     material: Material,
-    views: NDArray[np.float32] | None,
     split: Split,
     config: TrainConfig,
     *,
@@ -104,9 +112,14 @@ def _train_frozen(
 ) -> Stage:
     """Train the layer on top of the frozen network, and cross-validate it."""
     with log.time_stage("train"), progress.show_stage("Training", config.training.epochs) as advance:
-        photos = _make_training_set(material, views, config)
         training = replace(photos, rows=_find_rows(split, "train"))
-        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=advance)
+
+        def show_epoch(row: EpochRow) -> None:
+            advance(describe_epoch(row.validation_loss, row.validation_accuracy))
+
+        trained = train_head(training, _find_rows(split, "validation"), config.training, on_epoch=show_epoch)
+        for row in trained.history:
+            log.add(EPOCH_EVENT, fit="layer", **asdict(row))
     with log.time_stage("cross-validate"):
         validated = validate_model(photos, material.catalog, split, config, progress)
     return Stage(
@@ -132,9 +145,13 @@ class _Shipped:
     fold_embeddings: Sequence[FoldEmbedding] | None = None
 
 
-def _note_epochs(config: TrainConfig, tuning: FineTuning | None) -> TrainConfig:
-    """What a time limit has come to, so that the run can be repeated to the same numbers on another machine."""
-    if tuning is None or not config.fine_tuning.time_limit or "epochs" not in tuning.metrics:
+def _note_found(config: TrainConfig, tuning: FineTuning | None) -> TrainConfig:
+    """What a time limit or a search has come to, so that the run can be repeated to the same numbers elsewhere."""
+    if tuning is None:
+        return config
+    if config.search.tune or config.search.find_learning_rate:
+        config = config.change({**tuning.searched.options, "tune": 0, "find_learning_rate": False})
+    if not config.fine_tuning.time_limit or "epochs" not in tuning.metrics:
         return config
     return config.change({"fine_tune_epochs": tuning.metrics["epochs"], "time_limit": ""})
 
@@ -149,7 +166,11 @@ def _choose_shipped(stage: Stage, tuning: FineTuning | None) -> _Shipped:
 
 
 def _examine(
-    stage: Stage, tuning: FineTuning | None, answers: Answers, load_turned: Callable[[], Turned | None]
+    stage: Stage,
+    tuning: FineTuning | None,
+    searched: Searched,
+    answers: Answers,
+    load_turned: Callable[[], Turned | None],
 ) -> Examination:
     """Photos are always looked at with the frozen network, which none of them has changed."""
     material, config = stage.material, stage.config
@@ -168,9 +189,11 @@ def _examine(
         )
         advance()
     examination = of_photos.join(of_training)
-    if tuning is None:
-        return examination
-    return Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages).join(examination)
+    if tuning is not None:
+        searched = replace(tuning.searched, messages=())  # they are among its messages
+        of_tuning = Examination(metrics={"fine_tuning": tuning.metrics}, messages=tuning.messages)
+        examination = of_tuning.join(examination)
+    return Examination(metrics=searched.metrics, messages=searched.messages, files=searched.files).join(examination)
 
 
 def _pose_answers(shipped: _Shipped, split: Split, config: TrainConfig) -> AnswersProblem:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ class RunLog:
         self._started = time.perf_counter()
         self._events: list[dict[str, Any]] = []
         self._seconds: dict[str, float] = {}
+        self._listener: Callable[[str, Mapping[str, Any]], None] = lambda *_: None
         self.created = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
 
     @contextmanager
@@ -38,6 +39,15 @@ class RunLog:
         """
         now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
         self._events.append({"time": now, "event": event, **facts})
+        self._listener(event, facts)
+
+    def listen(self, listener: Callable[[str, Mapping[str, Any]], None]) -> None:
+        """Pass on every event from now on.
+
+        Args:
+            listener: called with the event and its facts.
+        """
+        self._listener = listener
 
     def summarise_seconds(self) -> dict[str, float]:
         """Seconds of each stage, and in total until now."""

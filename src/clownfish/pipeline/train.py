@@ -13,6 +13,7 @@ from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
+from clownfish.pipeline.live_log import check_log, open_live_log
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Found, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
@@ -20,6 +21,7 @@ from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog
 from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
+from clownfish.training.search import check_search
 
 
 def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: Progress | None = None) -> Run:
@@ -41,6 +43,11 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     """
     log = RunLog()
     folder = _choose_folder(config, out)
+    check_log(config.logging)
+    if config.search.tune:
+        check_search()
+    if config.search.find_learning_rate and not config.fine_tuning.fine_tune:
+        raise ConfigError("--find-learning-rate is for fine-tuning. Add --fine-tune, or leave it out.")
     if config.fine_tuning.fine_tune:
         from clownfish.pipeline.fine_tuning import check_options
         from clownfish.training.fine_tuning import check_extra
@@ -51,11 +58,20 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         found = find_photos(config.photos)
         scan = found.scan
         log.add("photos found", num_photos=len(scan.photos), skipped=scan.skipped, loose=len(scan.loose_files))
-    with Helpers() as helpers, Helpers() as drawers, limit_matrix_threads(len(scan.photos)):
+    with (
+        open_live_log(config.logging, folder.name, config.flatten()) as live,
+        Helpers() as helpers,
+        Helpers() as drawers,
+        limit_matrix_threads(len(scan.photos)),
+    ):
+        log.listen(live.note)
         metrics, files, checkpoints = _train(
             config, found, folder.name, log, progress or NoProgress(), helpers, drawers
         )
-    folder = write_folder(folder, files) if out else write_numbered_folder(folder, files)
+        folder = write_folder(folder, files) if out else write_numbered_folder(folder, files)
+        live.note_results(metrics)
+    if live.warning:
+        metrics["messages"].append(live.warning)
     if checkpoints is not None:
         from clownfish.pipeline.fine_tuning_folder import remove_checkpoints
 

@@ -32,6 +32,8 @@ _NUM_VARIANTS = 4
 _CACHE_ROWS = 256
 _EPOCH_SECONDS = 24 * 3600.0
 _NUM_ATTEMPTS = 2
+_SWEPT_RATES = (1e-6, 0.1)
+_NUM_SWEPT = 80
 _TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -216,7 +218,7 @@ class Tuner:
             patience: a fit stops after so many epochs clearly worse than its best.
             seed: of every draw.
         """
-        self._folder, self._network, self._options = folder, network, options
+        self._folder, self._network, self.options = folder, network, options
         self._batch_size, self._dropout_rate, self._patience, self._seed = batch_size, dropout_rate, patience, seed
         self.epochs = options.fine_tune_epochs
         self._helpers = Helpers()
@@ -242,14 +244,14 @@ class Tuner:
             FineTuningError: the helper process fails.
         """
         mark = self._folder / "activations.json"
-        if not self._options.first_stage or mark.exists():
+        if not self.options.first_stage or mark.exists():
             return
         request = {
             "task": "cache",
             "folder": str(self._folder),
-            "first_stage": self._options.first_stage,
+            "first_stage": self.options.first_stage,
             "layout": self._network.layout,
-            "flip": self._options.flip,
+            "flip": self.options.flip,
             "seed": self._seed,
             "num_variants": _NUM_VARIANTS,
         }
@@ -274,6 +276,22 @@ class Tuner:
         answer = self._ask({"task": "measure", "folder": str(self._write_plan(fit))})
         return answer["step_seconds"], answer["photo_seconds"]
 
+    def sweep_rates(self, fit: Fit) -> tuple[list[float], list[float]]:
+        """Take steps with ever larger learning rates, from the weights at the start; the fit itself is not begun.
+
+        Args:
+            fit: whose training photos are shown.
+
+        Returns:
+            The rates, and the loss before the step with each; fewer losses where they were no numbers any more.
+
+        Raises:
+            FineTuningError: the helper process fails.
+        """
+        rates = np.geomspace(*_SWEPT_RATES, _NUM_SWEPT).tolist()
+        answer = self._ask({"task": "sweep", "folder": str(self._write_plan(fit)), "rates": rates})
+        return rates, answer["losses"]
+
     def run(self, fit: Fit, *, on_epoch: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Tuned:
         """Carry out a fit, or the rest of it.
 
@@ -296,7 +314,7 @@ class Tuner:
             answer = self._ask({"task": "advance", "folder": folder})
             if answer.get("diverged"):
                 raise FineTuningError(
-                    f"fine-tuning diverged with a learning rate of {self._options.fine_tune_learning_rate:g}; try a"
+                    f"fine-tuning diverged with a learning rate of {self.options.fine_tune_learning_rate:g}; try a"
                     " smaller --fine-tune-learning-rate"
                 )
             notes.append(answer["note"])
@@ -321,7 +339,7 @@ class Tuner:
         )
 
     def _write_plan(self, fit: Fit) -> Path:
-        folder, options = self._folder / fit.name, self._options
+        folder, options = self._folder / fit.name, self.options
         recipe = {
             "epochs": self.epochs,
             "batch_size": self._batch_size,

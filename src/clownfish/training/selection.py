@@ -105,7 +105,7 @@ def train_head(
     options: TrainingOptions,
     *,
     measures_training: bool = True,
-    on_epoch: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[EpochRow], None] = lambda _: None,
 ) -> Trained:
     """Train the layer on top and keep the epoch and weight decay that validation photos speak for.
 
@@ -116,7 +116,7 @@ def train_head(
         options: hyperparameters.
         measures_training: tell in the history how well the training photos are fitted; NaN otherwise, which spares a
             third of the time.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch, with the numbers of the weakest weight decay.
 
     Returns:
         The layer, its history, and what was chosen.
@@ -132,7 +132,7 @@ def _train_head(
     training: TrainingSet,
     validation_rows: NDArray[np.int64],
     options: TrainingOptions,
-    on_epoch: Callable[[], None],
+    on_epoch: Callable[[EpochRow], None],
     *,
     measures_training: bool,
 ) -> Trained:
@@ -156,7 +156,7 @@ def _train_head(
                 seconds=seconds,
             )
             track.add(row, val_loss[:, index], partial(fits.make_head, index))
-        on_epoch()
+        on_epoch(row)
         if all(track.num_epochs_since_best >= options.patience for track in tracks):
             break
     if not all(track.best_epoch for track in tracks):

@@ -48,7 +48,7 @@ def plan(folder: Path, *, fit: Any = None, **options: Any) -> Path:
         patience=50,
         seed=1,
     )
-    chosen = tuner._options
+    chosen = tuner.options
     if chosen.first_stage:
         request = {"first_stage": chosen.first_stage, "layout": make_network().layout, "flip": True, "seed": 1}
         ask("cache", folder, **request, num_variants=3, start=0, end=10)
@@ -86,6 +86,37 @@ def test_interrupted_after_every_epoch_gives_the_same_bits(tmp_path: Path, optio
     found = run_to_end(broken, forget=worker._open_fits.clear)  # as a new process would start
     assert_same(found, expected)
     assert read_history(broken) == read_history(straight)
+
+
+@pytest.mark.parametrize("stages", [7, 2])
+def test_interrupted_inside_an_epoch_gives_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: int
+) -> None:
+    expected = run_to_end(plan(tmp_path / "straight", fine_tune_stages=stages))
+    monkeypatch.setattr(worker, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    folder = plan(tmp_path / "interrupted", fine_tune_stages=stages)
+    step, num_steps = worker.Tuner._set_rates, 0
+
+    def interrupt(tuner: Any, *args: Any) -> None:
+        nonlocal num_steps
+        num_steps += 1
+        if num_steps % 3 == 0:
+            raise KeyboardInterrupt
+        step(tuner, *args)
+
+    monkeypatch.setattr(worker.Tuner, "_set_rates", interrupt)
+    num_interrupted = 0
+    while True:
+        try:
+            found = run_to_end(folder)
+            break
+        except KeyboardInterrupt:
+            num_interrupted += 1
+            worker._open_fits.clear()
+    assert num_interrupted > EPOCHS
+    assert_same(found, expected)
+    rows = [read_history(tmp_path / name / "fit") for name in ("interrupted", "straight")]
+    assert rows[0] == rows[1]
 
 
 def test_fine_tuning_learns(tmp_path: Path) -> None:

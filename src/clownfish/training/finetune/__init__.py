@@ -4,6 +4,6 @@ network.py       weights to features, as the ONNX builder of the backbone does i
 augmentation.py  a photo to a slightly different one, for training
 batches.py       photos or cached activations to batches, one ahead of the step
 optimisation.py  the steps of one epoch: schedule, rates by depth, averaged weights
-checkpoints.py   the state after each epoch, whole or not at all
+checkpoints.py   the state after each epoch and inside long ones, whole or not at all
 worker.py        what the helper process is asked: one epoch a request
 """

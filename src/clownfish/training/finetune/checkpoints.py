@@ -1,4 +1,4 @@
-"""The state after each epoch, on disk: tensors as safetensors, facts and their checksum as JSON.
+"""The state after each epoch, and now and then inside one, on disk: tensors as safetensors, facts and checksum as JSON.
 
 The JSON is written last and names the checksum of the tensors, so a checkpoint counts only when both are whole.
 """
@@ -30,7 +30,9 @@ class Checkpoint:
     """Later checkpoints that were found, but damaged."""
 
 
-def save_checkpoint(folder: Path, epoch: int, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path, epoch: int, state: Mapping[str, Any], facts: Mapping[str, Any], *, step: int = 0
+) -> None:
     """Write a checkpoint and remove all but the last two.
 
     Args:
@@ -38,14 +40,16 @@ def save_checkpoint(folder: Path, epoch: int, state: Mapping[str, Any], facts: M
         epoch: the last epoch that is done.
         state: tensors by name.
         facts: what JSON can hold.
+        step: the last step of the next epoch that is done.
 
     Raises:
         OutputError: the disk is full or cannot be written; the checkpoints before it are as they were.
     """
     data = save({name: tensor.contiguous() for name, tensor in state.items()})
-    write_file(folder / f"epoch-{epoch:05}.safetensors", data)
+    name = f"epoch-{epoch:05}.step-{step:07}" if step else f"epoch-{epoch:05}"  # sorted as they come
+    write_file(folder / f"{name}.safetensors", data)
     content = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
-    write_file(folder / f"epoch-{epoch:05}.json", json.dumps(content, indent=1).encode())
+    write_file(folder / f"{name}.json", json.dumps(content, indent=1).encode())
     for path in sorted(folder.glob("epoch-*.json"))[:-_NUM_KEPT]:
         with contextlib.suppress(OSError):
             path.unlink()

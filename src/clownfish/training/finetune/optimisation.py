@@ -6,7 +6,7 @@ without the interruption.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,20 @@ class Targets:
 
 def has_quick_bfloat16() -> bool:
     """Whether the processor multiplies numbers of 16 bits; without it they would be slower than those of 32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochState:
+    """How far an epoch has come, beside the weights."""
+
+    num_steps: int = 0
+    loss_sum: float = 0.0
+    num_right: int = 0
+    num_seen: int = 0
+    generator: Any = None
+    """State of the generator of dropout and mixing."""
 
 
 class DivergedError(Exception):
@@ -91,13 +103,23 @@ class Tuner:
         self._optimizer = self._make_optimizer()
         self._reduced = has_quick_bfloat16()
 
-    def run_epoch(self, epoch: int, rows: NDArray[np.int64], *, max_steps: int | None = None) -> tuple[float, float]:
+    def run_epoch(
+        self,
+        epoch: int,
+        rows: NDArray[np.int64],
+        *,
+        max_steps: int | None = None,
+        after: EpochState | None = None,
+        on_step: Callable[[EpochState], None] = lambda _: None,
+    ) -> tuple[float, float]:
         """Take the steps of one epoch.
 
         Args:
             epoch: counted from 1.
             rows: numbers of the training photos.
             max_steps: stop early, to measure the speed.
+            after: where to go on, if part of the epoch is done; the weights have to be those of then.
+            on_step: called after each step.
 
         Returns:
             Mean loss and accuracy over the training photos, as they were when each was shown.
@@ -110,10 +132,12 @@ class Tuner:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
         num_iterations = -(-len(rows) // recipe.batch_size)
         keep = 1 - 1 / max(num_iterations, 10)  # averages over about one epoch
-        loss_sum, num_right, num_seen = 0.0, 0, 0
+        state = after or EpochState()
+        if after is not None:
+            generator.set_state(after.generator)
         shown = order if max_steps is None else order[: max_steps * recipe.batch_size]
-        batches = load_batches(self._source, shown, recipe.batch_size, epoch)
-        for iteration, batch in enumerate(batches):
+        batches = load_batches(self._source, shown[state.num_steps * recipe.batch_size :], recipe.batch_size, epoch)
+        for iteration, batch in enumerate(batches, start=state.num_steps):
             self._set_rates((epoch - 1) * num_iterations + iteration, recipe.epochs * num_iterations)
             labels = self._labels[batch.rows]
             loss, logits = self._compute_loss(batch.inputs, labels, generator)
@@ -126,10 +150,42 @@ class Tuner:
             with torch.no_grad():
                 for name, average in self.average.items():
                     average.lerp_(self.weights[name].detach(), 1 - keep)
-            loss_sum += value * len(labels)
-            num_right += int((logits.detach().argmax(dim=1) == labels).sum())
-            num_seen += len(labels)
-        return loss_sum / num_seen, num_right / num_seen
+            state = EpochState(
+                num_steps=iteration + 1,
+                loss_sum=state.loss_sum + value * len(labels),
+                num_right=state.num_right + int((logits.detach().argmax(dim=1) == labels).sum()),
+                num_seen=state.num_seen + len(labels),
+                generator=generator.get_state(),
+            )
+            on_step(state)
+        return state.loss_sum / state.num_seen, state.num_right / state.num_seen
+
+    def sweep_rates(self, rows: NDArray[np.int64], rates: NDArray[np.float64]) -> list[float]:
+        """Take one step with each learning rate, after which this network is of no more use.
+
+        Args:
+            rows: numbers of the training photos; they are shown again and again.
+            rates: of the layer on top, one a step, shape (num_steps,).
+
+        Returns:
+            The loss of each batch before its step; fewer once it is no number any more.
+        """
+        recipe, losses = self.recipe, []
+        random = np.random.default_rng([recipe.seed, 0])
+        num = len(rates) * recipe.batch_size
+        shown = np.concatenate([random.permutation(rows) for _ in range(-(-num // len(rows)))])[:num]
+        generator = torch.Generator().manual_seed(recipe.seed)
+        for rate, batch in zip(rates, load_batches(self._source, shown, recipe.batch_size, 1), strict=True):
+            loss, _ = self._compute_loss(batch.inputs, self._labels[batch.rows], generator)
+            if not math.isfinite(float(loss.detach())):
+                break
+            losses.append(float(loss.detach()))
+            for group in self._optimizer.param_groups:
+                group["lr"] = float(rate) * group["share"]
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self._optimizer.step()
+        return losses
 
     def mix_weights(self) -> dict[str, Any]:
         """Mix the averaged weights with those at the start (Wortsman et al. 2022, arXiv 2109.01903, equation 1)."""

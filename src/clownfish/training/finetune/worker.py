@@ -27,11 +27,14 @@ from clownfish.training.finetune.augmentation import Augmenter
 from clownfish.training.finetune.batches import ActivationSource, PhotoSource, Source, load_batches
 from clownfish.training.finetune.checkpoints import load_checkpoint, save_checkpoint
 from clownfish.training.finetune.network import Layout, arrange, run_front
-from clownfish.training.finetune.optimisation import DivergedError, Recipe, Targets, Tuner
+from clownfish.training.finetune.optimisation import DivergedError, EpochState, Recipe, Targets, Tuner
 from clownfish.training.selection import compute_band
 
 _NUM_MEASURED_STEPS = 6
 _FRONT_BATCH = 32
+SECONDS_BETWEEN_CHECKPOINTS = 600.0
+"""Inside an epoch, so that an interruption costs no more of a long one."""
+_COUNTS = ("num_steps", "loss_sum", "num_right", "num_seen")
 
 
 def handle_request(request: Message) -> Message:
@@ -69,6 +72,8 @@ class _Fit:
         self.lowest_loss = self.limit = float("inf")
         self.best = self.tuner.mix_weights()
         self.note = ""
+        self.within: EpochState | None = None
+        self._saved = time.perf_counter()
         self._resume()
 
     @property
@@ -81,7 +86,8 @@ class _Fit:
         started = time.perf_counter()
         epoch = len(self.history) + 1
         rows, validation = self.arrays["train"], self.arrays["validation"]
-        shown_loss, shown_accuracy = self.tuner.run_epoch(epoch, rows)
+        shown_loss, shown_accuracy = self.tuner.run_epoch(epoch, rows, after=self.within, on_step=self._save_within)
+        self.within = None
         row: dict[str, Any] = {"epoch": epoch, "shown_loss": shown_loss, "shown_accuracy": shown_accuracy}
         if self.plan["measure_training"]:
             losses, accuracy = self._measure(rows)
@@ -107,8 +113,13 @@ class _Fit:
         right = probabilities.argmax(axis=1) == labels
         return -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)), float(right.mean()) if len(rows) else 0.0
 
-    def _save(self) -> None:
-        facts = {
+    def _save_within(self, within: EpochState) -> None:
+        """Long epochs are not lost as a whole."""
+        if time.perf_counter() - self._saved >= SECONDS_BETWEEN_CHECKPOINTS:
+            self._save(within)
+
+    def _save(self, within: EpochState | None = None) -> None:
+        facts: dict[str, Any] = {
             "history": self.history,
             "best_epoch": self.best_epoch,
             "lowest_epoch": self.lowest_epoch,
@@ -116,10 +127,14 @@ class _Fit:
             "limit": self.limit,
         }
         state = {**self.tuner.export_state(), **{f"best/{name}": tensor for name, tensor in self.best.items()}}
+        if within is not None:
+            facts["within"] = {name: getattr(within, name) for name in _COUNTS}
+            state["within/generator"] = within.generator
         try:
-            save_checkpoint(self.folder, len(self.history), state, facts)
+            save_checkpoint(self.folder, len(self.history), state, facts, step=within.num_steps if within else 0)
         except OutputError as error:  # the work itself goes on
             self.note = f"No checkpoint could be written, so an interruption would lose an epoch or more: {error}"
+        self._saved = time.perf_counter()
 
     def _resume(self) -> None:
         found = load_checkpoint(self.folder)
@@ -128,6 +143,8 @@ class _Fit:
         self.tuner.import_state(found.state)
         self.best = {name: arrange(found.state[f"best/{name}"]) for name in self.tuner.average}
         self.history = list(found.facts["history"])
+        if "within" in found.facts:
+            self.within = EpochState(**found.facts["within"], generator=found.state["within/generator"])
         self.best_epoch, self.lowest_epoch = found.facts["best_epoch"], found.facts["lowest_epoch"]
         self.lowest_loss, self.limit = found.facts["lowest_loss"], found.facts["limit"]
         if found.num_damaged:
@@ -171,6 +188,12 @@ def _measure_speed(request: Message) -> Message:
     started = time.perf_counter()
     fit.tuner.predict(rows)
     return {"step_seconds": step, "photo_seconds": (time.perf_counter() - started) / len(rows)}
+
+
+def _sweep_rates(request: Message) -> Message:
+    """Losses at growing learning rates, by a network of its own; the state of the fit is not touched."""
+    fit = _Fit(Path(request["folder"]))
+    return {"losses": fit.tuner.sweep_rates(fit.arrays["train"], np.array(request["rates"]))}
 
 
 def _cache_activations(request: Message) -> Message:
@@ -223,6 +246,7 @@ _TASKS: dict[str, Callable[[Message], Message]] = {
     "finish": _finish,
     "measure": _measure_speed,
     "cache": _cache_activations,
+    "sweep": _sweep_rates,
 }
 
 
