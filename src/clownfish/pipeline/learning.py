@@ -13,6 +13,7 @@ from clownfish.config import TrainConfig
 from clownfish.evaluation.orientation import Turned
 from clownfish.evaluation.unknowns import FoldEmbedding
 from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
+from clownfish.pipeline.chart_drawer import ChartDrawer
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
 from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
 from clownfish.pipeline.fine_tuning import FineTuning, Stage, fine_tune
@@ -25,6 +26,7 @@ from clownfish.pipeline.search import Searched, search_layer
 from clownfish.progress import Progress, describe_epoch
 from clownfish.records import EpochRow, Part
 from clownfish.regression.rotation import Rotation, rotate_features
+from clownfish.report.drawing import list_answering, list_curves
 from clownfish.splits import Split
 from clownfish.training.descent import TrainingSet
 from clownfish.training.selection import Trained, train_head
@@ -38,6 +40,7 @@ def learn(
     log: RunLog,
     progress: Progress,
     helpers: Helpers,
+    drawer: ChartDrawer,
 ) -> tuple[TrainingOutcome, Path | None]:
     """Train a model, measure it, and find out what else can be known.
 
@@ -49,6 +52,7 @@ def learn(
         log: of the run.
         progress: shows how far the work has come.
         helpers: helper processes that are there already.
+        drawer: begins with the charts that are known early.
 
     Returns:
         All that the files of the run are made from; and the folder with the checkpoints of fine-tuning, to be removed
@@ -72,6 +76,7 @@ def learn(
                 searched = search_layer(photos, material, split, config, log, progress)
             config = config.change({**searched.options, "tune": 0})
         stage = _train_frozen(photos, material, split, config, log=log, progress=progress, helpers=helpers)
+        drawer.draw_ahead(list_curves(stage.trained.history, stage.trained.best_epoch))
         tuning = None
         if config.fine_tuning.fine_tune:
             with log.time_stage("fine-tune"):
@@ -79,6 +84,7 @@ def learn(
         shipped = _choose_shipped(stage, tuning)
         with log.time_stage("answers"):
             answers = fit_answers(_pose_answers(shipped, split, config))
+        drawer.draw_ahead(list_answering(answers.metrics))
         with log.time_stage("examine"):
             examination = _examine(stage, tuning, searched, answers, load_turned)
     outcome = TrainingOutcome(

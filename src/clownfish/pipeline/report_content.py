@@ -1,7 +1,6 @@
 """From what a run has come to, to what its report shows: above all, which photos."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES
-from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
-from clownfish.errors import WorkerError
+from clownfish.compute import Helpers
 from clownfish.evaluation.intervals import MIN_GROUPS, MIN_GROUPS_OF_CLASS
 from clownfish.features.cache import FeatureCache
 from clownfish.features.maps import make_maps
@@ -20,7 +18,6 @@ from clownfish.images import Preprocessing
 from clownfish.records import Backbone, Catalog, Part
 from clownfish.report.confusion import find_mutual_pairs
 from clownfish.report.content import ReportContent, ReportMap, ReportPair, ReportPhoto
-from clownfish.report.drawing import DRAW_FUNCTION, draw_chart
 from clownfish.report.findings import list_shortcuts
 from clownfish.report.heat import draw_heat
 from clownfish.training.selection import Trained
@@ -39,7 +36,6 @@ _MAX_MAPS = 4
 """Of photos named wrongly, and again of photos named right."""
 _MAX_COMPARED = 2000
 """So many training photos say what the average photo is."""
-_DRAWING_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,36 +150,6 @@ def make_report_content(material: ReportMaterial, helpers: Helpers | None = None
         min_groups=MIN_GROUPS,
         min_groups_of_class=MIN_GROUPS_OF_CLASS,
     )
-
-
-def draw_charts(requests: Mapping[str, Mapping[str, Any]], helpers: Helpers) -> dict[str, str]:
-    """Draw charts in a helper process; in this one where none can be had.
-
-    Args:
-        requests: of `report.drawing.list_charts`.
-        helpers: has one that was started for this.
-
-    Returns:
-        An SVG element by name.
-    """
-
-    def take(_: Message, answer: Message | WorkerFailure) -> dict[str, str] | None:
-        return None if isinstance(answer, WorkerFailure) else answer["charts"]
-
-    work = run_in_workers(
-        [{"charts": dict(requests)}],
-        function=DRAW_FUNCTION,
-        finish=take,
-        timeout_seconds=_DRAWING_SECONDS,
-        helpers=helpers,
-    )
-    drawn = None
-    try:
-        with closing(work) as outcomes:
-            drawn = next(outcomes).result
-    except WorkerError:
-        drawn = None
-    return {name: draw_chart(chart) for name, chart in requests.items()} if drawn is None else drawn
 
 
 def _choose_photos(material: ReportMaterial, rows_of_files: Mapping[str, int]) -> _Chosen:

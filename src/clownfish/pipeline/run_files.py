@@ -26,11 +26,12 @@ from clownfish.evaluation.metrics import (
 from clownfish.export.model_file import ModelDescription, build_model
 from clownfish.files import encode_text, format_table, name_columns
 from clownfish.pipeline.answering import Answers
+from clownfish.pipeline.chart_drawer import ChartDrawer
 from clownfish.pipeline.cross_validation import CrossValidation
 from clownfish.pipeline.examination import Examination
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material
-from clownfish.pipeline.report_content import ReportMaterial, add_maps, draw_charts, make_report_content
+from clownfish.pipeline.report_content import ReportMaterial, add_maps, make_report_content
 from clownfish.records import PARTS, Catalog
 from clownfish.report.drawing import list_charts
 from clownfish.report.html import load_template, render_report
@@ -72,7 +73,7 @@ class TrainingOutcome:
 
 
 def make_run_files(
-    outcome: TrainingOutcome, log: RunLog, *, helpers: Helpers, drawers: Helpers
+    outcome: TrainingOutcome, log: RunLog, *, helpers: Helpers, drawer: ChartDrawer
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Make the content of every file of the run folder.
 
@@ -80,7 +81,7 @@ def make_run_files(
         outcome: of the stages.
         log: of the run; its events become log.jsonl.
         helpers: helper processes that read photos.
-        drawers: helper processes that draw charts.
+        drawer: draws the charts, or has done so.
 
     Returns:
         The metrics, and the content by file name.
@@ -95,7 +96,7 @@ def make_run_files(
         with log.time_stage("report"):
             material = _gather_report(outcome, metrics, messages, log.created)
             content = make_report_content(material, helpers)
-            drawn = pool.submit(draw_charts, list_charts(content), drawers)
+            drawn = pool.submit(drawer.draw, list_charts(content))
             content = add_maps(content, material, helpers)
             load_template()
         with log.time_stage("export"):

@@ -13,13 +13,13 @@ from clownfish.errors import ConfigError, PhotosError
 from clownfish.features.extract import INSPECT_FUNCTION
 from clownfish.files import check_free, find_free_folder, write_folder, write_numbered_folder
 from clownfish.photos.catalog import leave_out
+from clownfish.pipeline.chart_drawer import ChartDrawer
 from clownfish.pipeline.live_log import check_log, open_live_log
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Found, find_photos, group_photos, read_photos
 from clownfish.pipeline.run import Run
 from clownfish.progress import NoProgress, Progress
 from clownfish.records import Catalog
-from clownfish.report.drawing import DRAW_FUNCTION
 from clownfish.splits import Split, parse_shares, split_photos, take_split
 from clownfish.training.search import check_search
 
@@ -61,13 +61,11 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
     with (
         open_live_log(config.logging, folder.name, config.flatten()) as live,
         Helpers() as helpers,
-        Helpers() as drawers,
+        ChartDrawer() as drawer,
         limit_matrix_threads(len(scan.photos)),
     ):
         log.listen(live.note)
-        metrics, files, checkpoints = _train(
-            config, found, folder.name, log, progress or NoProgress(), helpers, drawers
-        )
+        metrics, files, checkpoints = _train(config, found, folder.name, log, progress or NoProgress(), helpers, drawer)
         folder = write_folder(folder, files) if out else write_numbered_folder(folder, files)
         live.note_results(metrics)
     if live.warning:
@@ -86,7 +84,7 @@ def _train(
     log: RunLog,
     progress: Progress,
     helpers: Helpers,
-    drawers: Helpers,
+    drawer: ChartDrawer,
 ) -> tuple[dict[str, Any], dict[str, bytes], Path | None]:
     """Metrics, the content of the run folder's files by name, and where there are checkpoints of no more use."""
     helpers.start(len(found.scan.photos), function=INSPECT_FUNCTION)
@@ -96,12 +94,12 @@ def _train(
 
     with log.time_stage("features"):
         seen = read_photos(found, config, progress, helpers)
-    drawers.start(1, function=DRAW_FUNCTION)  # it imports Matplotlib while the model is trained
+    drawer.start()
     with log.time_stage("split"):
         material = group_photos(found, seen, config.photos, choose=partial(_leave_out_unsplit, config=config))
         split = _split(material.catalog, config)
-    outcome, checkpoints = learn(name, material, split, config, log, progress, helpers)
-    metrics, files = make_run_files(outcome, log, helpers=helpers, drawers=drawers)
+    outcome, checkpoints = learn(name, material, split, config, log, progress, helpers, drawer)
+    metrics, files = make_run_files(outcome, log, helpers=helpers, drawer=drawer)
     material.cache.close()
     return metrics, files, checkpoints
 

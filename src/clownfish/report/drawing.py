@@ -4,10 +4,11 @@ Matplotlib takes longer to import than a small set takes to train, so a training
 is exported. A request holds what JSON can hold.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from clownfish.records import EpochRow
 from clownfish.report.charts import (
     Line,
     Mark,
@@ -45,7 +46,22 @@ def list_charts(content: ReportContent) -> dict[str, Request]:
         marks, chance = [asdict(mark) for mark in headline.marks], metrics["chance"]["accuracy"]
         charts["wide"] = {"kind": "accuracies", "marks": marks, "chance": chance}
         charts["narrow"] = {**charts["wide"], "key": "accuracies-narrow", "width": _NARROW}
-    charts |= _list_curves(content)
+    charts |= list_curves(content.history, content.best_epoch) | list_answering(metrics)
+    if metrics.get("learning_curve"):
+        charts["learning"] = {"kind": "learning", "needs": metrics["learning_curve"]}
+    return charts | _list_matrices(metrics)
+
+
+def list_answering(metrics: Mapping[str, Any]) -> dict[str, Request]:
+    """List the charts of how far probabilities can be trusted.
+
+    Args:
+        metrics: with "calibration" and "answering", if they were measured.
+
+    Returns:
+        As `list_charts`.
+    """
+    charts: dict[str, Request] = {}
     bins = (metrics.get("calibration") or {}).get("bins")
     if bins:
         charts["reliability"] = {"kind": "reliability", "bins": bins}
@@ -54,16 +70,22 @@ def list_charts(content: ReportContent) -> dict[str, Request]:
         answered = answering["out_of_fold"]["answered"]["value"] if answering["threshold"] is not None else None
         facts = {"curve": answering["curve"], "answered": answered, "max_error": answering["max_error"]}
         charts["answering"] = {"kind": "answering", **facts}
-    if metrics.get("learning_curve"):
-        charts["learning"] = {"kind": "learning", "needs": metrics["learning_curve"]}
-    return charts | _list_matrices(metrics)
+    return charts
 
 
-def _list_curves(content: ReportContent) -> dict[str, Request]:
-    history = content.history
+def list_curves(history: Sequence[EpochRow], best_epoch: int) -> dict[str, Request]:
+    """List the charts of training and validation, epoch by epoch.
+
+    Args:
+        history: one row an epoch; may be empty.
+        best_epoch: the one that was kept.
+
+    Returns:
+        As `list_charts`.
+    """
     if not history:
         return {}
-    shared = {"kind": "curves", "epochs": [row.epoch for row in history], "best_epoch": content.best_epoch}
+    shared = {"kind": "curves", "epochs": [row.epoch for row in history], "best_epoch": best_epoch}
     loss = {"training": [row.train_loss for row in history], "validation": [row.validation_loss for row in history]}
     accuracy = {
         "training": [row.train_accuracy for row in history],
