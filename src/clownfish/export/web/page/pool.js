@@ -7,9 +7,9 @@ const NUM_AT_ONCE = 2; // tasks of one worker: while one is in the network, the 
 export async function startPool(facts) {
   const parts = await unpackParts();
   const pool = new Pool();
-  const port = (await startWorker(facts, parts)) ?? (await startHere(facts, parts));
-  pool.add(port);
-  for (let number = 1; number < NUM_WORKERS && port instanceof Worker; number += 1) {
+  const first = await startWorker(facts, parts);
+  pool.add(first ?? (await startHere(facts, parts)));
+  for (let number = 1; number < NUM_WORKERS && first; number += 1) {
     startWorker(facts, parts).then((other) => other && pool.add(other));
   }
   return pool;
@@ -81,10 +81,12 @@ async function startWorker(facts, parts) {
 /** The same without a worker: the page cannot be used while it is at work. */
 async function startHere(facts, parts) {
   await import(makeUrl(readWork()));
-  const { port1, port2 } = new MessageChannel();
-  self.serve(port2);
-  await load(port1, facts, parts);
-  return port1;
+  // no MessageChannel: it does not carry a compiled program
+  const port = { postMessage: (data) => other.onmessage({ data }) };
+  const other = { postMessage: (data) => port.onmessage({ data }) };
+  self.serve(other);
+  await load(port, facts, parts);
+  return port;
 }
 
 function load(port, facts, parts) {
