@@ -31,32 +31,40 @@ class Browser:
         self._write, self._read, self._buffer, self._number = write, read, b"", 0
         self._waiting: list[dict[str, Any]] = []
         self.requests: list[str] = []
-        """Addresses that the page asked for, without those that it made itself."""
+        """Addresses that the page and its workers asked for, without those that they made themselves."""
         self.messages: list[str] = []
-        """Warnings and errors of the console, and errors that nothing caught."""
+        """Warnings and errors of the console, and errors that nothing caught, in the page and in its workers."""
         self._session: str | None = None
+        self._is_offline = False
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
             self.call(f"{domain}.enable")
+        self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        number = self._send(method, self._session, **parameters)
         while True:
             answer = self._receive(60)
-            if answer.get("id") == self._number:
+            if answer.get("id") == number:
                 assert "error" not in answer, (method, answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
 
     def go_offline(self, offline: bool = True) -> None:
-        self.call(
-            "Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1
-        )
+        self._is_offline = offline
+        self.call("Network.emulateNetworkConditions", **self._describe_network())
+
+    def _describe_network(self) -> dict[str, Any]:
+        return {"offline": self._is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+
+    def _send(self, method: str, session: str | None, **parameters: Any) -> int:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        return self._number
 
     def set_languages(self, languages: str) -> None:
         self.call("Emulation.setUserAgentOverride", userAgent="Mozilla/5.0 (test) Chrome", acceptLanguage=languages)
@@ -109,6 +117,11 @@ class Browser:
         return message
 
     def _note(self, method: str, facts: dict[str, Any]) -> None:
+        if method == "Target.attachedToTarget" and self._session:  # a worker of the page, which waits for this
+            for domain in ("Runtime", "Network", "Log"):
+                self._send(f"{domain}.enable", facts["sessionId"])
+            self._send("Network.emulateNetworkConditions", facts["sessionId"], **self._describe_network())
+            self._send("Runtime.runIfWaitingForDebugger", facts["sessionId"])
         if method == "Network.requestWillBeSent" and not facts["request"]["url"].startswith(("blob:", "data:")):
             self.requests.append(facts["request"]["url"])
         if method == "Runtime.exceptionThrown":

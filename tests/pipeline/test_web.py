@@ -154,7 +154,30 @@ def test_page_says_what_predict_says(page: Browser, digits_run: Run, digits: Pat
     assert page.messages == []
     assert [address for address in page.requests if not address.startswith("file:")] == []
     assert len(page.requests) == 1
-    assert page.evaluate("document.querySelectorAll('.heat').length") == len(photos)
+    assert page.evaluate("document.querySelectorAll('.heat').length") == 0
+
+
+def test_maps_are_found_for_the_photos_that_are_looked_at(page: Browser, digits: Path) -> None:
+    photos = sorted(digits.rglob("*.png"))[:50]
+    choose(page, photos)
+    page.evaluate("document.getElementById('looks').click()")
+    page.wait_for("document.querySelector('.card .heat')")
+    assert page.evaluate("document.querySelectorAll('.heat').length") < len(photos)
+    page.evaluate("document.querySelector('.card:last-child').scrollIntoView()")
+    page.wait_for("document.querySelector('.card:last-child .heat')")
+    assert page.messages == []
+
+
+@needs_browser
+@needs_runtime
+def test_page_does_without_workers(exported: clownfish.Export, digits: Path) -> None:
+    with start_browser() as browser:
+        browser.go_offline()
+        browser.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.Worker")
+        browser.open(exported.path.as_uri())
+        cards = choose(browser, sorted(digits.rglob("*.png"))[:3])
+        assert all(card["label"].startswith("digit_") for card in cards)
+        assert browser.messages == []
 
 
 def test_table_is_that_of_predict(page: Browser, cli: Cli, digits_run: Run, tmp_path: Path) -> None:
@@ -254,7 +277,7 @@ def test_browser_prepares_photos_as_pillow_does(
     file = write_photo(tmp_path / "photo.png", draw_photo(*size))
     expected = decode_photo(file.read_bytes(), Preprocessing(size=224, resize=resize)).pixels
     encoded = base64.b64encode(file.read_bytes()).decode()
-    program = page.evaluate("document.querySelector('script[type=module]').textContent")
+    program = page.evaluate("document.getElementById('work').textContent")
     functions = program[: program.index("// ---- answers.js")]
     found = page.evaluate(
         f"""(async () => {{ {functions}

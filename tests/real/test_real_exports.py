@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import clownfish
+from browser import find_browser, start_browser
 from clownfish.photos.scan import scan_labelled_photos
 from clownfish.pipeline.certificate import EXACT, ROUNDED, certify
 from clownfish.pipeline.run_photos import RunPhoto
@@ -46,3 +47,22 @@ def test_exports_agree_on_every_photo(name: str, tmp_path: Path, monkeypatch: py
     assert certificate.facts["accuracy"]["difference"]["value"] >= -0.01
     assert certificate.facts["same_status"] >= 0.9
     assert sizes["int8"] <= min(4.2e6, 0.35 * sizes["float32"])
+
+
+@pytest.mark.skipif(find_browser() is None, reason="needs Chromium")
+def test_page_answers_fifty_photos_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOWNFISH_CACHE", str(tmp_path / "cache"))
+    run = clownfish.train(DATA / "course-fish", out=tmp_path / "run", fast=True, quiet=True)
+    exported = clownfish.export_model(run.path, "web", out=tmp_path / "page.html", quiet=True)
+    photos = sorted((DATA / "course-fish").rglob("*.jpg"))[::3][:50]
+    with start_browser() as browser:
+        browser.go_offline()
+        browser.open(exported.path.as_uri())
+        browser.choose_files("#chosen", photos)
+        browser.wait_for(f"document.querySelectorAll('.card[data-label]').length == {len(photos)}")
+        labels = browser.evaluate("[...document.querySelectorAll('.card')].map((card) => card.dataset.label)")
+        assert browser.messages == []
+        assert browser.requests == [exported.path.as_uri()]
+    predicted = [run.classifier.predict(photo).label for photo in photos]
+    same = sum(own == other for own, other in zip(labels, predicted, strict=True))
+    assert same >= 0.98 * len(photos)

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -18,8 +18,10 @@ from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.maps import find_map_sources
 from clownfish.export.tflite.quantization import shorten_numbers
 
-_MODULES = ("pixels.js", "answers.js", "network.js", "table.js", "interface.js")
+_MODULES = ("table.js", "pool.js", "interface.js")
 """In the order in which they need each other."""
+_WORK_MODULES = ("pixels.js", "answers.js", "network.js", "work.js")
+"""What runs in the workers of the page."""
 _PACKED = (
     "core.js",
     "wasm-utils.js",
@@ -49,7 +51,7 @@ def build_page(model: bytes, facts: Mapping[str, Any], title: str, *, is_folder:
     from jinja2 import Environment, select_autoescape
     from markupsafe import Markup
 
-    page, program, style = _page(), _join_modules(), _read(_page() / "page.css")
+    page, program, style = _page(), _join_modules(_MODULES), _read(_page() / "page.css")
     icon = _read(page / "icon.svg")
     packed = [(name, Markup(_encode((_litert() / f"{name}.gz").read_bytes()))) for name in _PACKED]  # noqa: S704
     packed.append(("model", Markup(_encode(gzip.compress(model, 9, mtime=0)))))  # noqa: S704 (base64)
@@ -64,6 +66,7 @@ def build_page(model: bytes, facts: Mapping[str, Any], title: str, *, is_folder:
         icon=Markup(icon),  # noqa: S704 (our own)
         icon_url=f"data:image/svg+xml;base64,{_encode(icon.encode())}",
         style=Markup(style),  # noqa: S704
+        work=Markup(_join_modules(_WORK_MODULES)),  # noqa: S704
         program=Markup(program),  # noqa: S704
         facts=_dump(shown),
         texts=_dump(json.loads(_read(page / "texts.json"))),
@@ -165,7 +168,7 @@ def _make_policy(program: str, style: str) -> str:
             f"style-src '{_hash(style)}'",
             "img-src 'self' blob: data:",
             "manifest-src 'self'",
-            "worker-src 'self'",
+            "worker-src 'self' blob:",
             "connect-src 'none'",
             "base-uri 'none'",
             "form-action 'none'",
@@ -177,9 +180,9 @@ def _hash(text: str) -> str:
     return f"sha256-{_encode(hashlib.sha256(text.encode()).digest())}"
 
 
-def _join_modules() -> str:
+def _join_modules(names: Sequence[str]) -> str:
     """One program of the modules, which a page from a file cannot import; each keeps its own text."""
-    texts = [f"// ---- {name}\n{_read(_page() / name)}" for name in _MODULES]
+    texts = [f"// ---- {name}\n{_read(_page() / name)}" for name in names]
     return _EXPORT.sub("", _IMPORT.sub("", "\n".join(texts)))
 
 

@@ -1,15 +1,13 @@
 // The page itself: photos in by four ways, one card a photo, and the table out. Labels and file names are only ever set
 // as text, never as markup.
 
-import { decodePhoto, isJpeg, prepareSquare } from "./pixels.js";
-import { decide } from "./answers.js";
-import { loadNetwork } from "./network.js";
+import { startPool } from "./pool.js";
 import { formatTable } from "./table.js";
 
 const FOR = [232, 101, 15]; // as in the report
 const AGAINST = [20, 110, 200];
 const STRONGEST = 0.85;
-const PREVIEW = 480; // longest side, pixels
+const AHEAD = "300px"; // what is so near to the screen is prepared
 const BOX = 4 / 3; // width to height of the place for a photo
 
 const find = (id) => document.getElementById(id);
@@ -19,9 +17,9 @@ const language = navigator.languages.map((wanted) => wanted.slice(0, 2)).find((w
 const texts = allTexts[language];
 const percent = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
 const answers = [];
-const waiting = [];
-let network = null;
-let isBusy = false;
+const counts = {};
+const shown = new Map(); // card to file and answer
+let pool = null;
 
 function write(name, values = {}) {
   return texts[name].replace(/\{(\w+)\}/g, (_, key) => String(values[key]));
@@ -34,8 +32,10 @@ function make(tag, className, text) {
   return element;
 }
 
-function countStatus(status) {
-  return answers.filter((answer) => answer.status === status).length;
+function setStatus(answer, status) {
+  if (answer.status) counts[answer.status] -= 1;
+  answer.status = status;
+  counts[status] = (counts[status] ?? 0) + 1;
 }
 
 // ---- the texts of the page
@@ -65,16 +65,17 @@ function translate() {
 
 function addFiles(files) {
   for (const file of files) {
-    const answer = { file: file.webkitRelativePath || file.name, status: "waiting" };
+    const answer = { file: file.webkitRelativePath || file.name };
+    setStatus(answer, "waiting");
     answers.push(answer);
     const card = makeCard(answer);
     find("photos").append(card);
-    waiting.push({ file, answer, card });
+    shown.set(card, { file, answer });
+    if (pool) answerCard(card);
   }
   if (answers.length) find("results").hidden = false;
   find("drop").classList.toggle("small", answers.length > 0);
   showProgress();
-  work();
 }
 
 function listen() {
@@ -103,6 +104,7 @@ function listen() {
   find("looks").addEventListener("change", () => {
     find("photos").classList.toggle("looking", find("looks").checked);
     find("legend").hidden = !find("looks").checked;
+    for (const card of shown.keys()) watch(card);
   });
   find("save").addEventListener("click", saveTable);
   find("clear").addEventListener("click", clear);
@@ -119,7 +121,10 @@ function listen() {
 function clear() {
   for (const image of document.querySelectorAll("#photos img")) URL.revokeObjectURL(image.src);
   answers.length = 0;
-  waiting.length = 0;
+  for (const status of Object.keys(counts)) counts[status] = 0;
+  pool?.clear();
+  near.disconnect();
+  shown.clear();
   find("photos").replaceChildren();
   find("results").hidden = true;
   find("drop").classList.remove("small");
@@ -135,53 +140,39 @@ function saveTable() {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-// ---- the work, one photo after another; the next is decoded while one is in the network
+// ---- the work, done by the pool
 
-async function work() {
-  if (isBusy || !network) return;
-  isBusy = true;
-  let next = null;
-  while (waiting.length || next) {
-    const item = next ?? start(waiting.shift());
-    next = waiting.length ? start(waiting.shift()) : null;
-    try {
-      await answer(item);
-    } catch {
-      item.answer.status = "unusable";
-      item.answer.note = "not a photo that this browser can read";
-    }
-    showAnswer(item);
-    showProgress();
-    await new Promise((resolve) => setTimeout(resolve)); // lets the page breathe
-  }
-  isBusy = false;
+async function answerCard(card) {
+  const { file, answer } = shown.get(card);
+  const found = await pool.ask(file);
+  if (!shown.has(card)) return; // removed in the meantime
+  if (found.probabilities) Object.assign(answer, found);
+  else answer.note = "not a photo that this browser can read";
+  setStatus(answer, found.status ?? "unusable");
+  showAnswer({ file, answer, card });
+  showProgress();
+  watch(card);
 }
 
-function start(item) {
-  const decoded = Promise.all([decodePhoto(item.file), isJpeg(item.file)]);
-  decoded.catch(() => {}); // it is waited for later
-  return { ...item, decoded };
+/** Where the network looks is found only for photos that somebody wants to see, and then kept. */
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) if (isIntersecting) locate(target);
+  },
+  { rootMargin: AHEAD },
+);
+
+function watch(card) {
+  const isWanted = find("looks").checked && shown.get(card).answer.order?.length > 1 && !card.querySelector(".heat");
+  if (isWanted) near.observe(card);
+  else near.unobserve(card);
 }
 
-async function answer({ answer, decoded, card }) {
-  const [photo, fromJpeg] = await decoded;
-  const began = performance.now();
-  const pixels = prepareSquare(photo, facts.preprocessing, fromJpeg);
-  const prepared = performance.now();
-  const { probabilities, embedding, map } = await network.run(pixels);
-  Object.assign(answer, { probabilities, map, ...decide(probabilities, embedding, facts.rules) });
-  card.dataset.milliseconds = [prepared - began, performance.now() - prepared].map((time) => time.toFixed(1)).join(" ");
-  answer.preview = await makePreview(photo);
-  Object.assign(answer, { width: photo.width, height: photo.height });
-}
-
-async function makePreview({ canvas, width, height }) {
-  const factor = Math.min(1, PREVIEW / Math.max(width, height));
-  const small = new OffscreenCanvas(Math.max(1, Math.round(width * factor)), Math.max(1, Math.round(height * factor)));
-  const context = small.getContext("2d");
-  context.imageSmoothingQuality = "medium";
-  context.drawImage(canvas, 0, 0, small.width, small.height);
-  return small.convertToBlob({ type: "image/jpeg", quality: 0.8 });
+async function locate(card) {
+  near.unobserve(card);
+  const { file, answer } = shown.get(card);
+  const { map } = await pool.ask(file, answer.order.slice(0, 2));
+  if (map && shown.has(card) && !card.querySelector(".heat")) showPlaces(answer, card, map);
 }
 
 // ---- what is shown
@@ -196,7 +187,7 @@ function makeCard({ file }) {
   return card;
 }
 
-function showAnswer({ answer, card }) {
+function showAnswer({ file, answer, card }) {
   card.className = `card ${answer.status.split(" ")[0]}`;
   card.dataset.status = answer.status;
   const text = card.querySelector(".text");
@@ -209,6 +200,7 @@ function showAnswer({ answer, card }) {
   const label = facts.labels[first];
   card.dataset.label = label;
   card.dataset.probability = answer.probabilities[first];
+  card.dataset.milliseconds = answer.milliseconds.map((time) => time.toFixed(1)).join(" ");
   const heading = make("h3", "label", label);
   const parts = [heading];
   if (answer.status !== "ok") {
@@ -221,7 +213,7 @@ function showAnswer({ answer, card }) {
     parts.push(make("p", "note", write("possible", { names })));
   }
   text.replaceChildren(...parts, name);
-  showPhoto(answer, card, label);
+  showPhoto(file, answer, card);
 }
 
 /** Nothing is certain: what would be rounded to 100 % is said to be more than 99.9 %. */
@@ -240,26 +232,28 @@ function makeBar(probability) {
   return row;
 }
 
-function showPhoto(answer, card) {
+function showPhoto(file, answer, card) {
   const box = card.querySelector(".box");
   const frame = make("div", "frame");
   const ratio = answer.width / answer.height;
   frame.style.width = `${Math.min(1, ratio / BOX) * 100}%`;
   frame.style.aspectRatio = String(ratio);
   const image = make("img");
-  image.src = URL.createObjectURL(answer.preview);
+  image.decoding = "async";
+  image.src = URL.createObjectURL(answer.preview ?? file);
   image.alt = write("photo_of", { file: answer.file });
   image.draggable = false;
   frame.append(image);
-  if (answer.map) {
-    const heat = drawHeat(answer.map);
-    placeHeat(heat, ratio);
-    frame.append(heat);
-    frame.title = write("legend", { second: facts.labels[answer.order[1]] });
-  }
   box.replaceChildren(frame);
   delete answer.preview;
-  delete answer.map;
+}
+
+function showPlaces(answer, card, map) {
+  const frame = card.querySelector(".frame");
+  const heat = drawHeat(map);
+  placeHeat(heat, answer.width / answer.height);
+  frame.append(heat);
+  frame.title = write("legend", { second: facts.labels[answer.order[1]] });
 }
 
 /** The map lies on what the network saw: all of the photo, its central square, or a square around it. */
@@ -295,15 +289,16 @@ function drawHeat(map) {
 }
 
 function showProgress() {
-  const left = countStatus("waiting");
+  const left = counts.waiting ?? 0;
   find("progress").hidden = left === 0;
   find("progress").max = answers.length;
   find("progress").value = answers.length - left;
-  const [ok, unsure, unlike] = ["ok", "unsure", "unlike anything seen"].map(countStatus);
-  const counts = { total: answers.length, ok, unsure, unlike, unusable: countStatus("unusable") };
+  const [ok, unsure, unlike, unusable] = ["ok", "unsure", "unlike anything seen", "unusable"].map(
+    (status) => counts[status] ?? 0,
+  );
   find("counts").textContent = left
     ? write("progress", { done: answers.length - left, total: answers.length })
-    : write("summary", counts);
+    : write("summary", { total: answers.length, ok, unsure, unlike, unusable });
   if (!left) find("state").textContent = find("counts").textContent; // read out once, at the end
 }
 
@@ -311,11 +306,11 @@ async function begin() {
   translate();
   listen();
   try {
-    network = await loadNetwork(facts);
+    pool = await startPool(facts);
     document.body.dataset.state = "ready";
     if (!answers.length) find("state").textContent = texts.ready;
     find("state").classList.remove("busy");
-    work();
+    for (const card of shown.keys()) answerCard(card);
   } catch (error) {
     document.body.dataset.state = "failed";
     find("state").textContent = write("failed", { reason: error.message });

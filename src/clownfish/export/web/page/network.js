@@ -1,36 +1,34 @@
-// The model, run by LiteRT.js. Everything it needs lies in this page, packed by gzip and written as base64.
+// The model, run by LiteRT.js, in a worker or in the page itself.
 
 const NUM_BEFORE = 1; // runs before the first photo, so that it is not the slow one
 
-/** Unpack what the page holds under a name. */
-export async function unpack(name) {
-  const element = document.getElementById(name);
-  const packed = Uint8Array.from(atob(element.textContent.trim()), (letter) => letter.charCodeAt(0));
-  element.remove(); // the text is twice as large in memory
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+/**
+ * Start the runtime and load the model.
+ *
+ * `parts` is what the page holds, unpacked: the texts `core`, `helper` and `starter`, the compiled `program`, and the bytes of the
+ * `model`; `facts` is what clownfish wrote into the page.
+ */
+export async function loadNetwork(parts, facts) {
+  const core = parts.core.replace('"@litertjs/wasm-utils"', JSON.stringify(makeUrl(parts.helper)));
+  const litert = await import(makeUrl(core));
+  litert.Environment.create = async () => new litert.Environment({ webGpuDevice: null }); // no graphics card is asked for
+  const hasFailed = new Promise((_, reject) => {
+    const instantiateWasm = (imports, use) => {
+      WebAssembly.instantiate(parts.program, imports).then((instance) => use(instance, parts.program), reject);
+      return {}; // it comes later
+    };
+    self.Module = { instantiateWasm, printErr: report };
+  });
+  await Promise.race([hasFailed, litert.loadLiteRt(`${makeUrl(parts.starter)}#litert.js`)]);
+  const compiled = await litert.loadAndCompile(parts.model, { accelerator: "wasm" });
+  const network = new Network(litert, compiled, facts, parts.model);
+  const { size } = facts.preprocessing;
+  for (let run = 0; run < NUM_BEFORE; run += 1) await network.run(new Uint8Array(size * size * 3));
+  return network;
 }
 
 function makeUrl(content) {
   return URL.createObjectURL(new Blob([content], { type: "text/javascript" }));
-}
-
-/** Start the runtime and load the model. `facts` is what clownfish wrote into the page. */
-export async function loadNetwork(facts) {
-  const decoder = new TextDecoder();
-  const helper = makeUrl(await unpack("wasm-utils.js"));
-  const core = decoder.decode(await unpack("core.js")).replace('"@litertjs/wasm-utils"', JSON.stringify(helper));
-  const litert = await import(makeUrl(core));
-  const build = (await litert.supportsFeature("relaxedSimd")) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
-  const [starter, program, model] = await Promise.all([unpack(`${build}.js`), unpack(`${build}.wasm`), unpack("model")]);
-  litert.Environment.create = async () => new litert.Environment({ webGpuDevice: null }); // no graphics card is asked for
-  self.Module = { wasmBinary: program, printErr: report };
-  await litert.loadLiteRt(`${makeUrl(starter)}#${build}.js`);
-  const compiled = await litert.loadAndCompile(model, { accelerator: "wasm" });
-  const network = new Network(litert, compiled, facts, model);
-  const { size } = facts.preprocessing;
-  for (let run = 0; run < NUM_BEFORE; run += 1) await network.run(new Uint8Array(size * size * 3));
-  return network;
 }
 
 /** The runtime writes what it is doing to the same place as errors. */
@@ -46,24 +44,27 @@ class Network {
     this.maps = facts.maps;
     this.weights = facts.maps && readNumbers(model, facts.maps.weights);
     this.mean = facts.maps?.mean ? readNumbers(model, facts.maps.mean) : null;
-    this.numClasses = facts.labels.length;
   }
 
-  /** Run one square. Returns {probabilities, embedding, map}; map(answer, rival) tells where the score comes from. */
+  /** Run one square. Returns {probabilities, embedding}. */
   async run(pixels) {
+    return this.compute(pixels, (read) => ({ probabilities: read("probabilities"), embedding: read("embedding") }));
+  }
+
+  /** Tell where in a square the score of one class against another comes from; null if there is nothing to tell. */
+  async findPlaces(pixels, answer, rival) {
+    if (!this.maps || rival === undefined) return null;
+    return this.compute(pixels, (read) => this.locate(read, answer, rival));
+  }
+
+  async compute(pixels, use) {
     const image = new this.litert.Tensor(pixels, [1, this.size, this.size, 3]);
     const outputs = await this.compiled.run({ image });
     image.delete();
-    const read = (name) => {
-      const output = outputs[name] ?? outputs[`${name}.float`]; // so called where the network computes in integers
-      return output?.toTypedArray(); // a copy
-    };
-    const probabilities = read("probabilities");
-    const embedding = read("embedding");
-    const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a] || a - b);
-    const map = this.maps && this.numClasses > 1 ? this.locate(read, order[0], order[1]) : null;
+    // with ".float" where the network computes in integers; what is read is a copy
+    const result = use((name) => (outputs[name] ?? outputs[`${name}.float`])?.toTypedArray());
     Object.values(outputs).forEach((tensor) => tensor.delete());
-    return { probabilities, embedding, map };
+    return result;
   }
 
   /**

@@ -2,42 +2,40 @@
 // order. What a browser's canvas does when it makes pictures smaller differs, and moves probabilities by up to 0.04.
 
 const SHARPNESS = -0.5; // of the bicubic filter
-const PRECISION = 2 ** 22; // of its weights
+const BITS = 22; // of its weights, which are whole numbers of 1 / 2 ** BITS
+const HALF = 1 << (BITS - 1);
 const GREY = 127;
 
-/** Decode a file, upright, colours as they are stored, on white. Returns {data (RGBA), width, height}. */
+/** Decode a file, upright, colours as they are stored, on white. Returns {data (RGBA), width, height, canvas, isJpeg}. */
 export async function decodePhoto(file) {
-  const bitmap = await createImageBitmap(file, {
-    imageOrientation: "from-image",
-    colorSpaceConversion: "none",
-    premultiplyAlpha: "default",
-  });
+  const options = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "default" };
+  const [bitmap, isJpeg] = await Promise.all([createImageBitmap(file, options), startsAsJpeg(file)]);
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const context = canvas.getContext("2d", { willReadFrequently: true, alpha: false });
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, width, height);
+  if (!isJpeg) context.fillRect(0, 0, width, height); // a JPEG has nothing to see through
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return { data: context.getImageData(0, 0, width, height).data, width, height, canvas };
+  return { data: context.getImageData(0, 0, width, height).data, width, height, canvas, isJpeg };
 }
 
 /** Tell by its first bytes whether a file is a JPEG, which Pillow makes smaller while it decodes. */
-export async function isJpeg(file) {
+async function startsAsJpeg(file) {
   const start = new Uint8Array(await file.slice(0, 3).arrayBuffer());
   return start[0] === 0xff && start[1] === 0xd8 && start[2] === 0xff;
 }
 
 /** Bring a decoded photo to the square. `preprocessing` is {size, resize}; returns RGB, size * size * 3 bytes. */
-export function prepareSquare(photo, preprocessing, fromJpeg) {
+export function prepareSquare(photo, preprocessing) {
   const { size, resize } = preprocessing;
-  const whole = toRgb(photo);
-  const image = fromJpeg ? draft(whole, preprocessing) : whole;
+  const whole = { data: photo.data, width: photo.width, height: photo.height, step: 4 };
+  const image = photo.isJpeg ? draft(whole, preprocessing) : whole;
   if (resize === "crop") {
     const side = Math.min(image.width, image.height);
     const left = Math.floor((image.width - side) / 2);
     const top = Math.floor((image.height - side) / 2);
-    return scale(cut(image, left, top, side, side), size, size).data;
+    return readBytes(scale(cut(image, left, top, side, side), size, size));
   }
   if (resize === "pad") {
     const factor = size / Math.max(image.width, image.height);
@@ -45,17 +43,12 @@ export function prepareSquare(photo, preprocessing, fromJpeg) {
     const height = Math.max(1, roundHalfEven(image.height * factor));
     return paste(scale(image, width, height), size);
   }
-  return scale(image, size, size).data;
+  return readBytes(scale(image, size, size));
 }
 
-function toRgb({ data, width, height }) {
-  const rgb = new Uint8Array(width * height * 3);
-  for (let from = 0, to = 0; from < data.length; from += 4, to += 3) {
-    rgb[to] = data[from];
-    rgb[to + 1] = data[from + 1];
-    rgb[to + 2] = data[from + 2];
-  }
-  return { data: rgb, width, height };
+/** The runtime takes no clamped arrays. */
+function readBytes({ data }) {
+  return new Uint8Array(data.buffer);
 }
 
 /** libjpeg can decode at 1/2, 1/4 and 1/8 of the size; averages over squares come close to what it does. */
@@ -72,12 +65,13 @@ function draft(image, { size, resize }) {
 }
 
 function cut(image, left, top, width, height) {
-  const data = new Uint8Array(width * height * 3);
+  const { data: old, step } = image;
+  const data = new Uint8Array(width * height * step);
   for (let row = 0; row < height; row += 1) {
-    const start = ((top + row) * image.width + left) * 3;
-    data.set(image.data.subarray(start, start + width * 3), row * width * 3);
+    const start = ((top + row) * image.width + left) * step;
+    data.set(old.subarray(start, start + width * step), row * width * step);
   }
-  return { data, width, height };
+  return { data, width, height, step };
 }
 
 function paste(inner, size) {
@@ -106,20 +100,21 @@ function scale(image, width, height) {
 function average(image, across, down) {
   const width = Math.ceil(image.width / across);
   const height = Math.ceil(image.height / down);
+  const { data: old, step } = image;
   const data = new Uint8Array(width * height * 3);
   const sums = new Uint32Array(width * 3);
   for (let row = 0; row < height; row += 1) {
     sums.fill(0);
     const lowest = Math.min(image.height, (row + 1) * down);
     for (let y = row * down; y < lowest; y += 1) {
-      let from = y * image.width * 3;
+      let from = y * image.width * step;
       for (let column = 0; column < width; column += 1) {
         const last = Math.min(image.width, (column + 1) * across);
         let [red, green, blue] = [0, 0, 0];
-        for (let x = column * across; x < last; x += 1, from += 3) {
-          red += image.data[from];
-          green += image.data[from + 1];
-          blue += image.data[from + 2];
+        for (let x = column * across; x < last; x += 1, from += step) {
+          red += old[from];
+          green += old[from + 1];
+          blue += old[from + 2];
         }
         sums[column * 3] += red;
         sums[column * 3 + 1] += green;
@@ -128,12 +123,14 @@ function average(image, across, down) {
     }
     for (let column = 0; column < width; column += 1) {
       const number = (lowest - row * down) * (Math.min(image.width, (column + 1) * across) - column * across);
-      for (let colour = 0; colour < 3; colour += 1) {
-        data[(row * width + column) * 3 + colour] = Math.floor(sums[column * 3 + colour] / number + 0.5);
-      }
+      const half = number >> 1; // rounds
+      const to = (row * width + column) * 3;
+      data[to] = (sums[column * 3] + half) / number;
+      data[to + 1] = (sums[column * 3 + 1] + half) / number;
+      data[to + 2] = (sums[column * 3 + 2] + half) / number;
     }
   }
-  return { data, width, height };
+  return { data, width, height, step: 3 };
 }
 
 function bicubic(distance) {
@@ -143,7 +140,7 @@ function bicubic(distance) {
   return 0;
 }
 
-/** For each new pixel: the first old one, how many, and their weights as whole numbers of 1 / PRECISION. */
+/** For each new pixel: the first old one, how many, and their weights. */
 function weigh(oldSize, extent, newSize) {
   const step = extent / newSize;
   const stretch = Math.max(step, 1); // the filter widens with the reduction
@@ -151,7 +148,8 @@ function weigh(oldSize, extent, newSize) {
   const most = Math.ceil(support) * 2 + 1;
   const starts = new Int32Array(newSize);
   const counts = new Int32Array(newSize);
-  const weights = new Float64Array(newSize * most);
+  const exact = new Float64Array(most);
+  const weights = new Int32Array(newSize * most);
   for (let place = 0; place < newSize; place += 1) {
     const centre = (place + 0.5) * step;
     const start = Math.max(0, Math.trunc(centre - support + 0.5));
@@ -159,11 +157,11 @@ function weigh(oldSize, extent, newSize) {
     let total = 0;
     for (let tap = 0; tap < count; tap += 1) {
       const weight = bicubic((tap + start - centre + 0.5) / stretch);
-      weights[place * most + tap] = weight;
+      exact[tap] = weight;
       total += weight;
     }
     for (let tap = 0; tap < count; tap += 1) {
-      const weight = (weights[place * most + tap] / total) * PRECISION;
+      const weight = (exact[tap] / total) * 2 ** BITS;
       weights[place * most + tap] = Math.trunc(weight < 0 ? weight - 0.5 : weight + 0.5);
     }
     starts[place] = start;
@@ -172,47 +170,47 @@ function weigh(oldSize, extent, newSize) {
   return { starts, counts, weights, most };
 }
 
-function toByte(sum) {
-  return Math.max(0, Math.min(255, Math.floor((sum + PRECISION / 2) / PRECISION)));
-}
+// Sums stay below 2 ** 31, and a clamped array cuts off what is no byte.
 
 function filterRows(image, { starts, counts, weights, most }, width) {
-  const { height, data: old } = image;
-  const data = new Uint8Array(width * height * 3);
+  const { height, data: old, step } = image;
+  const data = new Uint8ClampedArray(width * height * 3);
+  let to = 0;
   for (let row = 0; row < height; row += 1) {
-    for (let column = 0; column < width; column += 1) {
-      let from = (row * image.width + starts[column]) * 3;
-      let [red, green, blue] = [0, 0, 0];
+    for (let column = 0; column < width; column += 1, to += 3) {
+      let from = (row * image.width + starts[column]) * step;
+      let [red, green, blue] = [HALF, HALF, HALF];
       const end = column * most + counts[column];
-      for (let tap = column * most; tap < end; tap += 1, from += 3) {
+      for (let tap = column * most; tap < end; tap += 1, from += step) {
         const weight = weights[tap];
-        red += weight * old[from];
-        green += weight * old[from + 1];
-        blue += weight * old[from + 2];
+        red = (red + weight * old[from]) | 0;
+        green = (green + weight * old[from + 1]) | 0;
+        blue = (blue + weight * old[from + 2]) | 0;
       }
-      const to = (row * width + column) * 3;
-      data[to] = toByte(red);
-      data[to + 1] = toByte(green);
-      data[to + 2] = toByte(blue);
+      data[to] = red >> BITS;
+      data[to + 1] = green >> BITS;
+      data[to + 2] = blue >> BITS;
     }
   }
-  return { data, width, height };
+  return { data, width, height, step: 3 };
 }
 
 function filterColumns(image, { starts, counts, weights, most }, height) {
+  const { data: old } = image;
   const stride = image.width * 3;
-  const data = new Uint8Array(stride * height);
-  const sums = new Float64Array(stride);
+  const data = new Uint8ClampedArray(stride * height);
+  const sums = new Int32Array(stride);
   for (let row = 0; row < height; row += 1) {
-    sums.fill(0);
+    sums.fill(HALF);
     for (let tap = 0; tap < counts[row]; tap += 1) {
       const weight = weights[row * most + tap];
       const from = (starts[row] + tap) * stride;
-      for (let place = 0; place < stride; place += 1) sums[place] += weight * image.data[from + place];
+      for (let place = 0; place < stride; place += 1) sums[place] += weight * old[from + place];
     }
-    for (let place = 0; place < stride; place += 1) data[row * stride + place] = toByte(sums[place]);
+    const to = row * stride;
+    for (let place = 0; place < stride; place += 1) data[to + place] = sums[place] >> BITS;
   }
-  return { data, width: image.width, height };
+  return { data, width: image.width, height, step: 3 };
 }
 
 /** As Python rounds. */
