@@ -151,6 +151,9 @@ def test_page_says_what_predict_says(page: Browser, digits_run: Run, digits: Pat
     assert sum(answer.label == card["label"] for answer, card in pairs) >= 0.98 * len(photos)
     assert sum(answer.status == card["status"] for answer, card in pairs) >= 0.9 * len(photos)
     assert np.median([abs(answer.probability - float(card["probability"])) for answer, card in pairs]) < 0.02
+    counted = page.evaluate("document.getElementById('counts').textContent")
+    assert int(re.search(r"\d+", counted)[0]) == len(photos) and " of " not in counted  # type: ignore[index]
+    assert page.evaluate("document.getElementById('progress').hidden")
     assert page.messages == []
     assert [address for address in page.requests if not address.startswith("file:")] == []
     assert len(page.requests) == 1

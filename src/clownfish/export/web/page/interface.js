@@ -146,9 +146,10 @@ async function answerCard(card) {
   const { file, answer } = shown.get(card);
   const found = await pool.ask(file);
   if (!shown.has(card)) return; // removed in the meantime
-  if (found.probabilities) Object.assign(answer, found);
+  const { status = "unusable", ...facts } = found;
+  if (facts.probabilities) Object.assign(answer, facts);
   else answer.note = "not a photo that this browser can read";
-  setStatus(answer, found.status ?? "unusable");
+  setStatus(answer, status);
   showAnswer({ file, answer, card });
   showProgress();
   watch(card);
