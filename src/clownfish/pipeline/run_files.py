@@ -211,7 +211,7 @@ def list_messages(outcome: TrainingOutcome) -> list[str]:
     unusable = [photo for photo in outcome.catalog.photos if photo.status == "unusable"]
     if unusable:
         examples = "; ".join(f"{photo.file}: {photo.note}" for photo in unusable[:2])
-        more = ", ..." if len(unusable) > 2 else ""
+        more = f"; and {len(unusable) - 2} more" if len(unusable) > 2 else ""
         messages.append(f"Unusable, with the reason in photos.csv: {examples}{more}.")
     if scan.empty_classes:
         messages.append(f"Folders without photos, which are no classes: {', '.join(scan.empty_classes[:5])}.")
