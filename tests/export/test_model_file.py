@@ -40,7 +40,6 @@ def describe(size: int, resize: Resize = "stretch") -> ModelDescription:
         preprocessing=Preprocessing(size=size, resize=resize),
         created="2026-01-02T03:04:05+00:00",
         version="0.1.0",
-        licence="Apache-2.0",
         training_photos=["b" * 64, "a" * 64],
         further={"accuracy": 0.5},
     )

@@ -84,7 +84,9 @@ def _convert(request: Message) -> Message:
     network = timm.create_model(name, pretrained=False, num_classes=0, exportable=True, scriptable=False).eval()
     _load_weights(network, Path(request["weights"]))
     if 4 * sum(tensor.numel() for tensor in network.state_dict().values()) > _MAX_BYTES:
-        raise BackboneError(f"The network timm:{name} has more than {_MAX_BYTES / 1e9:g} GB, too much for an ONNX file.")
+        raise BackboneError(
+            f"The network timm:{name} has more than {_MAX_BYTES / 1e9:g} GB, too much for ONNX. Choose a smaller one."
+        )
     seen = _Seen(network, feature_set)
     pictures = _make_pictures(seen.input_size)
     with torch.inference_mode():
@@ -94,8 +96,8 @@ def _convert(request: Message) -> Message:
     difference = _compare(graph, pictures, expected, seen.parts)
     if not difference <= MAX_DIFFERENCE:
         raise BackboneError(
-            f"The ONNX graph of timm:{name} differs from PyTorch by {difference:.2g} of its features' size, more than the"
-            f" {MAX_DIFFERENCE:g} allowed, so it is not used. Choose another network, or --feature-set last_layer."
+            f"The ONNX graph of timm:{name} differs from PyTorch by {difference:.2g} of its features' size, more than"
+            f" the {MAX_DIFFERENCE:g} allowed, so it is not used. Choose another network, or --feature-set last_layer."
         )
     facts = {
         "parts": list(seen.parts),
@@ -164,11 +166,11 @@ def _read_state(path: Path) -> Mapping[str, Any]:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 (damaged files raise nearly anything)
+    except Exception as error:  # damaged files raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BackboneError(
-            f"The weights file {path} cannot be read as tensors ({reason}). Needed is a .safetensors file, or a .pth that"
-            " holds a state dict and nothing else."
+            f"The weights file {path} cannot be read as tensors ({reason}). Needed is a .safetensors file, or a .pth"
+            " that holds a state dict and nothing else."
         ) from error
     for key in ("state_dict_ema", "state_dict", "model_ema", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -192,8 +194,8 @@ class _Seen(torch.nn.Module):  # type: ignore[misc] # torch is not looked into
         channels, height, width = config["input_size"]
         if channels != 3 or height != width:
             raise BackboneError(
-                f"The network {self.name} takes pictures of {width} x {height} pixels with {channels} channels; those of"
-                " clownfish are square and have three. Choose another network."
+                f"The network {self.name} takes pictures of {width} x {height} pixels with {channels} channels; those"
+                " of clownfish are square and have three. Choose another network."
             )
         self.network, self.input_size, self.has_stages = network, int(height), feature_set == "all_stages"
         self.register_buffer("mean", 255 * torch.tensor(config["mean"]).reshape(1, 3, 1, 1))
@@ -270,7 +272,7 @@ def _export(seen: _Seen, pictures: NDArray[np.uint8]) -> onnx.ModelProto:
                     dynamic_axes={name: {0: "batch"} for name in ("image", *names)},
                     dynamo=False,  # the other exporter needs a further package, and writes other graphs each version
                 )
-        except Exception as error:  # noqa: BLE001 (operations that ONNX lacks raise many things)
+        except Exception as error:  # operations that ONNX lacks raise many things
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BackboneError(
                 f"PyTorch cannot write {seen.name} as an ONNX graph: {reason} Choose another network."
