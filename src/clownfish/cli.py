@@ -525,7 +525,7 @@ def _search_timm(text: str, *, as_json: bool) -> None:
     from clownfish.backbones.timm_models import search_models
 
     models = search_models(text)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": model.name,
             "input_size": model.input_size,
