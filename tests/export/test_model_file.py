@@ -68,6 +68,7 @@ def test_metadata_says_how_to_use_the_model(backbone: Backbone) -> None:
         "sha256": backbone.hash,
         "feature_set": backbone.feature_set,
         "licence": "Apache-2.0",
+        "weights_sha256": backbone.weights_hash,
     }
     assert json.loads(metadata["facts"]) == {"accuracy": 0.5}
     assert metadata["training_photos"] == "a" * 16 + "b" * 16
