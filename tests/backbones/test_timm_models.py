@@ -1,4 +1,4 @@
-"""Models of timm from this side: names, the cache folder, the hub's folder, and what is said when something is missing."""
+"""Models of timm from this side: names, the cache folder, the hub's folder, and what is said when it fails."""
 
 import hashlib
 import importlib.util
@@ -135,9 +135,9 @@ def test_weights_that_are_not_here_are_not_downloaded(tmp_path: Path, monkeypatc
     with pytest.raises(BackboneError) as caught:
         load(tmp_path, None)
     assert str(caught.value) == (
-        "The weights of timm:resnet18 are not on this computer, and clownfish downloads nothing. Fetch model.safetensors"
-        " from https://huggingface.co/timm/resnet18.a1_in1k and give it with --weights FILE, or run once, with internet:"
-        " hf download timm/resnet18.a1_in1k model.safetensors"
+        "The weights of timm:resnet18 are not on this computer, and clownfish downloads nothing. Fetch"
+        " model.safetensors from https://huggingface.co/timm/resnet18.a1_in1k and give it with --weights FILE, or run"
+        " once, with internet: hf download timm/resnet18.a1_in1k model.safetensors"
     )
 
 
@@ -202,7 +202,8 @@ def test_search_on_the_command_line(cli: Any, process: Process, monkeypatch: pyt
         (
             WorkerFailure("exit code -9"),
             BackboneError,
-            "The process that reads timm's models ended (exit code -9); memory may have run out. Choose a smaller network.",
+            "The process that reads timm's models ended (exit code -9); memory may have run out. Choose a smaller"
+            " network.",
         ),
         (
             WorkerError("no"),

@@ -57,7 +57,7 @@ def make_backbone(answer: Mapping[str, Any]) -> Backbone:
 
 @pytest.mark.parametrize(
     ("name", "num_parts", "num_mapped"),
-    [("test_resnet", 11, 6), ("test_efficientnet", 11, 6), ("test_convnext", 9, 4), ("test_vit", 9, 4)],
+    [("test_resnet", 11, 6), ("test_efficientnet", 11, 6), ("test_convnext", 9, 4), ("test_vit", 13, 6)],
 )
 def test_graph_gives_what_pytorch_gives(name: str, num_parts: int, num_mapped: int, tmp_path: Path) -> None:
     answer = convert(write_weights(tmp_path, name), name)
