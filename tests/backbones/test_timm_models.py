@@ -116,6 +116,7 @@ def test_a_new_version_of_timm_makes_its_own(
 
 def test_without_the_extra_it_is_named(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm_models, "find_spec", lambda _: None)
+    monkeypatch.setattr(timm_models, "_find_version", lambda: None)
     for given in (weights, None):
         with pytest.raises(MissingExtraError, match=r"The backbone timm:resnet50 needs the extra 'finetune'"):
             load(tmp_path, given, "resnet50")
@@ -170,7 +171,11 @@ def test_weights_are_found_where_the_hub_keeps_them(tmp_path: Path, monkeypatch:
     (folder / "refs" / "main").write_text("bbb\n")
     assert find_hub_file(repository) == folder / "snapshots" / "bbb" / "pytorch_model.bin"
     assert find_hub_file(repository, "other.bin") == folder / "snapshots" / "bbb" / "other.bin"
-    assert load(tmp_path, None).weights_hash == hashlib.sha256(b"bbb").hexdigest()
+    found = load(tmp_path, None)
+    assert found.weights_hash == hashlib.sha256(b"bbb").hexdigest()
+    monkeypatch.setattr(timm_models, "_find_version", lambda: None)
+    monkeypatch.setattr(timm_models, "_ask", None)
+    assert load(tmp_path, None) == found  # what timm said is kept
     monkeypatch.delenv("HF_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     assert find_hub_file(repository) is None

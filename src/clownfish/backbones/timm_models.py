@@ -104,8 +104,7 @@ def load_timm_backbone(name: str, *, feature_set: str, weights: str | Path | Non
     """
     what = f"The backbone {name}"
     if weights is None:
-        _check_extra(what)
-        weights = _find_published(name)
+        weights = _find_published(name, cache_folder)
     path = Path(weights)
     try:
         with path.open("rb") as file:
@@ -171,8 +170,9 @@ def _find_hub_folder() -> Path:
     return Path(base).expanduser() / "huggingface" / "hub"
 
 
-def _find_published(name: str) -> Path:
-    model = _read_model(_ask({"task": "describe", "name": name.removeprefix(PREFIX)}))
+def _find_published(name: str, cache_folder: Path) -> Path:
+    """The weights that belong to a name, among those that the hub's tools have fetched."""
+    model = _read_model(_describe(name, cache_folder))
     path = model.find_weights()
     if path is not None:
         return path
@@ -187,6 +187,21 @@ def _find_published(name: str) -> Path:
     raise BackboneError(
         f"The weights of {name} are not on this computer, and clownfish downloads nothing. {where} with --weights FILE."
     )
+
+
+def _describe(name: str, cache_folder: Path) -> Message:
+    """What timm knows of a name; kept, so that the next run need not start PyTorch to ask."""
+    kept, timm = cache_folder / "backbones" / "names" / f"{name.removeprefix(PREFIX)}.json", _find_version()
+    try:
+        facts: Message = json.loads(kept.read_bytes())
+        if timm in (None, facts["timm"]):
+            return facts
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    _check_extra(f"The backbone {name}")
+    facts = _ask({"task": "describe", "name": name.removeprefix(PREFIX)})
+    write_file(kept, json.dumps({**facts, "timm": timm}, indent=1).encode())
+    return facts
 
 
 def _read_kept(folder: Path, timm: str | None) -> tuple[dict[str, Any], bytes] | None:
