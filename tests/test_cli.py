@@ -56,7 +56,7 @@ OPTIONS = {
     "export": {"--to", "--quantize", "--photos", "--out", "--overwrite", "--folder", "--force", "--json", "--quiet"},
     "report": {"--out", "--quiet"},
     "compare": {"--out", "--json", "--quiet"},
-    "backbones": {"--json"},
+    "backbones": {"--json", "--search"},
     "cache": {"--clear", "--json"},
     "demo": {"--out", "--quiet"},
     "doctor": {"--json"},

@@ -163,7 +163,16 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
         ({"min_photos": 2}, "min_photos is 2; it must be at least 3 (or 0 for no limit)."),
         ({"min_photos": -1}, "min_photos is -1; it must be at least 3 (or 0 for no limit)."),
         ({"shares": "80/20"}, "The split '80/20' is not understood. Give three per cents that sum to 100, "),
-        ({"backbone": "vgg"}, "There is no backbone 'vgg'. Choose one of: efficientnet_lite0, "),
+        (
+            {"backbone": "vgg"},
+            "There is no backbone 'vgg'. Choose one of: efficientnet_lite0, efficientnet_lite1, efficientnet_lite2,"
+            " mobilenetv2, resnet50, or a model of timm, such as timm:convnextv2_atto.",
+        ),
+        (
+            {"backbone": "timm:vgg11", "fine_tune": True},
+            "The backbone timm:vgg11 can be used frozen only; --fine-tune is for efficientnet_lite0,"
+            " efficientnet_lite1, efficientnet_lite2. Leave out --fine-tune, or choose one of these.",
+        ),
         ({"feature_set": "all"}, "There is no feature_set 'all'. Choose one of: all_stages, last_layer."),
         ({"resize": "squash"}, "There is no resize 'squash'. Choose one of: stretch, crop, pad."),
     ],

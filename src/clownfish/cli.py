@@ -52,7 +52,10 @@ def clownfish() -> None:
 @click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
 @click.option("--split", "shares", help="Per cent of training/validation/test photos. [default: 80/10/10]")
 @click.option("--split-column", help="Column of the CSV that says train, validation or test.")
-@click.option("--backbone", help="Pre-trained network; see 'clownfish backbones'. [default: efficientnet_lite0]")
+@click.option(
+    "--backbone",
+    help="Pre-trained network; see 'clownfish backbones', or timm:NAME. [default: efficientnet_lite0]",
+)
 @click.option("--feature-set", help="all_stages or last_layer. [default: all_stages]")
 @click.option("--weights", type=click.Path(), help="Weights file of the backbone, if its package is not installed.")
 @click.option("--resize", help="stretch, crop or pad photos to a square. [default: stretch]")
@@ -224,7 +227,10 @@ def evaluate(
 @click.option("--group-regex", help="Keep together photos whose file names match this in the same way.")
 @click.option("--corrections", type=click.Path(), help="CSV of corrected labels: file,old,new,reason.")
 @click.option("--min-photos", type=int, help="Leave out classes with fewer usable photos, instead of stopping.")
-@click.option("--backbone", help="Pre-trained network; see 'clownfish backbones'. [default: efficientnet_lite0]")
+@click.option(
+    "--backbone",
+    help="Pre-trained network; see 'clownfish backbones', or timm:NAME. [default: efficientnet_lite0]",
+)
 @click.option("--weights", type=click.Path(), help="Weights file of the backbone, if its package is not installed.")
 @click.option("--resize", help="stretch, crop or pad photos to a square. [default: stretch]")
 @click.option("--seed", type=int, help="Another seed is another draw of the folds. [default: 1]")
@@ -382,11 +388,15 @@ def compare(runs: tuple[str, ...], out: str | None, as_json: bool, quiet: bool) 
 
 
 @clownfish.command()
+@click.option("--search", metavar="TEXT", help="List the models of timm whose name holds TEXT. [default: none]")
 @_json
-def backbones(as_json: bool) -> None:
-    """List the pre-trained networks."""
+def backbones(search: str | None, as_json: bool) -> None:
+    """List the pre-trained networks that come with clownfish, or search those of timm."""
     from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE
 
+    if search is not None:
+        _search_timm(search, as_json=as_json)
+        return
     rows = [
         {
             "name": entry.name,
@@ -509,6 +519,32 @@ def _run(command: Callable[[], object]) -> int:
         )
         return 1
     return 0
+
+
+def _search_timm(text: str, *, as_json: bool) -> None:
+    from clownfish.backbones.timm_models import search_models
+
+    models = search_models(text)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": model.name,
+            "input_size": model.input_size,
+            "licence": model.licence,
+            "offline": model.find_weights() is not None,
+            "weights": f"https://huggingface.co/{model.hub}" if model.hub else model.url,
+        }
+        for model in models
+    ]
+    if as_json:
+        _print(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        _print(f"timm has no model with published weights whose name holds {text!r}. Try a shorter part of a name.")
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        weights = "on this computer, works offline" if row["offline"] else row["weights"]
+        _print(f"{row['name']:<{width}}{row['input_size']:>6} px  {row['licence']:<14}{weights}")
 
 
 def _predict_one(model: str, photo: str, *, max_error: str | None, as_json: bool, quiet: bool) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from clownfish.answers.budget import DEFAULT_MAX_ERROR, parse_max_error
-from clownfish.backbones import BACKBONES, DEFAULT_BACKBONE, DEFAULT_FEATURE_SET, FEATURE_SETS
+from clownfish.backbones import (
+    BACKBONES,
+    DEFAULT_BACKBONE,
+    DEFAULT_FEATURE_SET,
+    FEATURE_SETS,
+    is_known,
+    refuse_name,
+)
 from clownfish.errors import ConfigError
 from clownfish.images import RESIZES, Resize
 from clownfish.photos.catalog import PhotosOptions
@@ -61,7 +68,8 @@ class FeatureOptions:
         Raises:
             ConfigError: a value is not among those allowed.
         """
-        _check_choice("backbone", self.backbone, list(BACKBONES))
+        if not is_known(self.backbone):
+            raise ConfigError(refuse_name(self.backbone))
         _check_choice("feature_set", self.feature_set, list(FEATURE_SETS))
         _check_choice("resize", self.resize, list(RESIZES))
 
@@ -143,6 +151,18 @@ class TrainConfig:
     answering: AnsweringOptions = field(default_factory=AnsweringOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     logging: LoggingOptions = field(default_factory=LoggingOptions)
+
+    def __post_init__(self) -> None:
+        """Check what options of several tables mean together.
+
+        Raises:
+            ConfigError: the network cannot be fine-tuned.
+        """
+        if self.fine_tuning.fine_tune and self.features.backbone not in BACKBONES:
+            raise ConfigError(
+                f"The backbone {self.features.backbone} can be used frozen only; --fine-tune is for"
+                f" {', '.join(BACKBONES)}. Leave out --fine-tune, or choose one of these."
+            )
 
     def change(self, options: Mapping[str, Any]) -> Self:
         """Set options by their plain names, whatever section they are in.

@@ -90,6 +90,10 @@ class Backbone:
     """Graph: "image" uint8 (batch, size, size, 3) to "features" float32 (batch, num_features)."""
     hash: str
     """SHA-256 of `onnx`, hexadecimal; part of every cache key."""
+    licence: str
+    """Of the pre-trained weights."""
+    weights_hash: str
+    """SHA-256 of the file of pre-trained weights, hexadecimal."""
 
     @property
     def num_features(self) -> int:

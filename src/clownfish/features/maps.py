@@ -3,7 +3,8 @@
 The head is linear in the mean over space of each channel, of the last layer and of every stage. So the part of a score
 that comes from these means is a sum over places, and the map of its terms is exact (class activation maps; Zhou et al.
 2016, Learning deep features for discriminative localization, CVPR, equation 2, here for all stages at once). The other
-part comes from the standard deviation of each channel over space, which belongs to no place.
+part comes from the standard deviation of each channel over space, which belongs to no place; and from the last layer of
+networks that make it in another way than by a mean.
 """
 
 from collections.abc import Sequence
@@ -54,13 +55,14 @@ def make_maps(
         One map a photo; None for a photo that cannot be read any more.
     """
     session, sources = _make_map_session(backbone)
+    of_means = list(sources)
     maps: list[PhotoMap | None] = []
     for pixels, direction in zip(_load_inputs(photos, preprocessing, cache, helpers), directions, strict=True):
         if pixels is None:
             maps.append(None)
             continue
-        found = session.run(["features", *sources], {"image": pixels[None]})
-        maps.append(_add_parts(pixels, found[0][0], found[1:], direction, mean_features, backbone.parts))
+        found = session.run(["features", *sources.values()], {"image": pixels[None]})
+        maps.append(_add_parts(pixels, found[0][0], found[1:], direction, mean_features, backbone.parts, of_means))
     return maps
 
 
@@ -102,18 +104,19 @@ def decode_reply(request: Message) -> Message:
     return {"pixels": decoded["pixels"]} if "pixels" in decoded else {}
 
 
-def _make_map_session(backbone: Backbone) -> tuple["onnxruntime.InferenceSession", list[str]]:
-    """The network with the maps before each mean as further outputs, and their names in the order of the parts."""
+def _make_map_session(backbone: Backbone) -> tuple["onnxruntime.InferenceSession", dict[int, str]]:
+    """The network with the maps before each mean as further outputs, and their names by the number of the part."""
     import onnx
 
     model = onnx.load_from_string(backbone.onnx)
     makers = {node.output[0]: node for node in model.graph.node}
-    sources = []
-    for part in makers["features"].input:
-        pooled = makers[makers[part].input[0]]
-        if pooled.op_type == "GlobalAveragePool":  # else it is a standard deviation
-            sources.append(pooled.input[0])
-    model.graph.output.extend([onnx.ValueInfoProto(name=name) for name in sources])
+    sources = {}
+    for number, part in enumerate(makers["features"].input):
+        pooled = makers.get(makers[part].input[0])
+        # else it is a standard deviation, or a last layer that is no mean, as those of transformers
+        if makers[part].op_type == "Flatten" and pooled is not None and pooled.op_type == "GlobalAveragePool":
+            sources[number] = pooled.input[0]
+    model.graph.output.extend([onnx.ValueInfoProto(name=name) for name in dict.fromkeys(sources.values())])
     return make_session(model.SerializeToString()), sources
 
 
@@ -124,13 +127,12 @@ def _add_parts(
     direction: NDArray[np.float64],
     mean_features: NDArray[np.float64],
     parts: Sequence[int],
+    of_means: Sequence[int],
 ) -> PhotoMap:
     """Add up sum over channels of weight times (value - mean), place by place, for the parts that are means."""
     terms = direction * (features - mean_features)
     ends = np.cumsum(parts)
     starts = [int(end) - size for end, size in zip(ends, parts, strict=True)]
-    # the last layer, then mean and deviation of each stage in turn
-    of_means = [0, *range(1, len(parts), 2)]
     total, placed = np.zeros((_SIDE, _SIDE)), 0.0
     for part, values in zip(of_means, maps, strict=True):
         rows = slice(starts[part], starts[part] + parts[part])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clownfish.backbones import BACKBONES
 from clownfish.backbones.state_dict import read_state_dict
+from clownfish.backbones.timm_models import PREFIX as TIMM_PREFIX
 from clownfish.errors import (
     ClownfishError,
     ConfigError,
@@ -121,6 +122,7 @@ def export_classifier(
         raise ModelFileError(
             f"{classifier.path} was made by clownfish export already. Give the model.onnx that it was made of."
         )
+    _check_network(classifier, kind, precision)
     out = None if out is None else Path(out)
     if folder:
         path = classifier.path.with_name("web") if out is None else out
@@ -195,6 +197,18 @@ def _check_choice(kind: str, precision: str | None, *, folder: bool) -> str:
         choice = f"Choose one of: {', '.join(known[kind])}." if known[kind] else "Leave it out."
         raise ConfigError(f"--to {kind} has no --quantize {precision}. {choice}")
     return precision
+
+
+def _check_network(classifier: Classifier, kind: str, precision: str) -> None:
+    """Say early what only the bundled networks can become."""
+    name = str(classifier.backbone.get("name", ""))
+    if not name.startswith(TIMM_PREFIX) or kind == "saved-labels" or (kind, precision) == ("onnx", "float16"):
+        return
+    form = f"--to {kind}" if kind != "onnx" else f"--to onnx --quantize {precision}"
+    raise ModelFileError(
+        f"{classifier.path} was trained on {name}; {form} knows the bundled networks only ({', '.join(BACKBONES)})."
+        " Train with one of these, use model.onnx itself, or make it smaller: --to onnx --quantize float16."
+    )
 
 
 def _choose_path(model: Path, kind: str, precision: str, out: Path | None, *, overwrite: bool) -> Path:

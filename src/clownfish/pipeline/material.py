@@ -12,7 +12,7 @@ from clownfish.backbones import load_backbone
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig
 from clownfish.errors import PhotosError
-from clownfish.features.cache import FeatureCache
+from clownfish.features.cache import FeatureCache, find_cache_folder
 from clownfish.features.extract import extract_features, extract_views, keep_rows
 from clownfish.features.pictures import load_pictures
 from clownfish.images import AUGMENTED_VIEWS, Preprocessing
@@ -134,9 +134,15 @@ def read_photos(found: Found, config: TrainConfig, progress: Progress, helpers: 
 
     Raises:
         BackboneError: the pre-trained weights are missing or changed.
+        MissingExtraError: the network needs an extra.
     """
     options = config.features
-    backbone = load_backbone(options.backbone, feature_set=options.feature_set, weights=options.weights or None)
+    backbone = load_backbone(
+        options.backbone,
+        feature_set=options.feature_set,
+        weights=options.weights or None,
+        cache_folder=find_cache_folder(),
+    )
     preprocessing = Preprocessing(size=backbone.input_size, resize=options.resize)
     cache = FeatureCache()
     photos = found.scan.photos

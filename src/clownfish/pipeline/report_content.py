@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.backbones import BACKBONES
 from clownfish.compute import Helpers
 from clownfish.evaluation.intervals import MIN_GROUPS, MIN_GROUPS_OF_CLASS
 from clownfish.features.cache import FeatureCache
@@ -304,7 +303,8 @@ def _describe_model(material: ReportMaterial) -> dict[str, Any]:
         "num_parameters": backbone.num_parameters,
         "num_trained_parameters": trained.num_trained_parameters,
         "weight_decay": trained.weight_decay,
-        "licence": BACKBONES[backbone.name].licence,
+        "licence": backbone.licence,
+        "weights_sha256": backbone.weights_hash,
     }
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.backbones import BACKBONES
 from clownfish.compute import Helpers
 from clownfish.config import TrainConfig, format_config
 from clownfish.evaluation.intervals import MODEL_SPREAD
@@ -244,7 +243,6 @@ def _make_model(outcome: TrainingOutcome, metrics: dict[str, Any], created: str)
         preprocessing=outcome.material.preprocessing,
         created=created,
         version=version("clownfish"),
-        licence=BACKBONES[outcome.material.backbone.name].licence,
         training_photos=training_photos,
         properties=outcome.answers.properties,
         further={

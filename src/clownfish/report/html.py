@@ -52,6 +52,7 @@ _FACT_NAMES = {
     "num_parameters": "parameters of the backbone",
     "num_trained_parameters": "parameters trained on your photos",
     "licence": "licence of the backbone's weights",
+    "weights_sha256": "SHA-256 of the backbone's weights",
 }
 _NO_PART: Mapping[str, Any] = {"num_photos": 0, "accuracy": {}, "balanced_accuracy": {}, "cross_entropy": None}
 _SECTIONS = (

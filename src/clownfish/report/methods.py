@@ -43,10 +43,14 @@ def write_methods(content: ReportContent) -> tuple[str, list[str]]:
     if backbone.startswith("efficientnet"):
         described += " (Tan & Le 2019)"
         cited.append("efficientnet")
-    cited.append("imagenet")
+    if backbone.startswith("timm:"):
+        origin = f", with the weights of SHA-256 {str(model.get('weights_sha256') or 'unknown')[:16]},"
+    else:
+        origin = ", pre-trained on ImageNet (Deng et al. 2009),"
+        cited.append("imagenet")
     sentences.append(
         f"A classifier of {len(metrics['classes'])} classes was trained on {num_photos:,} photos with clownfish"
-        f" {metrics['versions'].get('clownfish', '')}. {described}, pre-trained on ImageNet (Deng et al. 2009), and a"
+        f" {metrics['versions'].get('clownfish', '')}. {described}{origin} and a"
         " linear layer with a softmax was trained on these features by stochastic gradient descent on the cross-entropy"
         f"{_write_tuning(content) or f' ({_list_settings(content)})'}."
     )
