@@ -425,17 +425,22 @@ def backbones(search: str | None, as_json: bool) -> None:
 @_json
 def cache(clear: bool, as_json: bool) -> None:
     """Show or clear the cache of features (photos are never kept in it, only numbers and small versions)."""
+    from clownfish.backbones.timm_models import clear_graphs, measure_graphs
     from clownfish.features.cache import FeatureCache
 
     opened = FeatureCache()
     num_removed = opened.clear() if clear else 0
     summary = opened.summarise()
     opened.close()
+    if clear:
+        clear_graphs(summary.path.parent)
+    num_graph_bytes = measure_graphs(summary.path.parent)
     if as_json:
         facts: dict[str, Any] = {
             "entries": summary.num_entries,
             "bytes": summary.num_bytes,
             "max_bytes": summary.max_bytes,
+            "backbone_bytes": num_graph_bytes,
         }
         facts |= {"removed": num_removed, "warning": opened.warning or None}
         _print(json.dumps({"path": str(summary.path), **facts}, ensure_ascii=False))
@@ -444,6 +449,8 @@ def cache(clear: bool, as_json: bool) -> None:
         _print(f"Removed {num_removed:,} entries.")
     _print(f"{summary.path}: {summary.num_entries:,} entries, {summary.num_bytes / 1e6:,.1f} MB")
     _print(f"At most {summary.max_bytes / 1e9:,.1f} GB (CLOWNFISH_CACHE_GB); the folder is CLOWNFISH_CACHE.")
+    if num_graph_bytes:
+        _print(f"Networks of timm, beside it: {num_graph_bytes / 1e6:,.1f} MB")
     if opened.warning:
         _print(opened.warning)
 
@@ -539,7 +546,11 @@ def _search_timm(text: str, *, as_json: bool) -> None:
         _print(json.dumps(rows, indent=2))
         return
     if not rows:
-        _print(f"timm has no model with published weights whose name holds {text!r}. Try a shorter part of a name.")
+        _print(
+            f"timm has no model with published weights whose name holds {text!r}. Try a shorter part of a name."
+            " For weights that timm does not list, such as BioCLIP's, name the architecture and give the file:"
+            " --backbone timm:vit_base_patch16_clip_224 --weights FILE."
+        )
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:

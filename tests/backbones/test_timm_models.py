@@ -195,7 +195,9 @@ def test_search_on_the_command_line(cli: Any, process: Process, monkeypatch: pyt
     monkeypatch.setattr(process, "answer", None)
     monkeypatch.setattr(timm_models, "_ask", lambda _: {"models": []})
     assert cli("backbones", "--search", "xyz").out == (
-        "timm has no model with published weights whose name holds 'xyz'. Try a shorter part of a name.\n"
+        "timm has no model with published weights whose name holds 'xyz'. Try a shorter part of a name."
+        " For weights that timm does not list, such as BioCLIP's, name the architecture and give the file:"
+        " --backbone timm:vit_base_patch16_clip_224 --weights FILE.\n"
     )
 
 

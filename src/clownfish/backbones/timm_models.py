@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def load_timm_backbone(name: str, *, feature_set: str, weights: str | Path | Non
             disagree.
     """
     what = f"The backbone {name}"
+    is_published = weights is None
     if weights is None:
         weights = _find_published(name, cache_folder)
     path = Path(weights)
@@ -132,9 +134,30 @@ def load_timm_backbone(name: str, *, feature_set: str, weights: str | Path | Non
         feature_set=feature_set,
         onnx=graph,
         hash=facts["sha256"],
-        licence=facts["licence"] or UNKNOWN_LICENCE,
+        licence=_describe_licence(facts["licence"], is_published=is_published),
         weights_hash=weights_hash,
     )
+
+
+def measure_graphs(cache_folder: Path) -> int:
+    """Add up what the kept graphs take on the disk.
+
+    Args:
+        cache_folder: where they are kept.
+
+    Returns:
+        Bytes.
+    """
+    return sum(path.stat().st_size for path in (cache_folder / "backbones").rglob("*") if path.is_file())
+
+
+def clear_graphs(cache_folder: Path) -> None:
+    """Remove the kept graphs; the next run that needs one makes it anew.
+
+    Args:
+        cache_folder: where they are kept.
+    """
+    shutil.rmtree(cache_folder / "backbones", ignore_errors=True)
 
 
 def find_hub_file(repository: str, file: str = "") -> Path | None:
@@ -158,6 +181,13 @@ def find_hub_file(repository: str, file: str = "") -> Path | None:
             if (revision / own).is_file():
                 return revision / own
     return None
+
+
+def _describe_licence(licence: str, *, is_published: bool) -> str:
+    """A file that somebody gives may be the published one or their own, so both are said."""
+    if not licence:
+        return UNKNOWN_LICENCE
+    return licence if is_published else f"{licence} for the published weights; the file given may differ"
 
 
 def _find_hub_folder() -> Path:
