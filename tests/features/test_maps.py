@@ -1,7 +1,9 @@
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from clownfish.backbones import load_backbone
@@ -67,3 +69,22 @@ def test_map_shows_the_place_that_differs(tmp_path: Path) -> None:
     row, column = np.unravel_index(found.values.argmax(), found.values.shape)
     assert 0 <= row <= 12
     assert 16 <= column <= 27
+
+
+@pytest.mark.usefixtures("no_helpers")
+def test_last_layer_that_is_no_mean_belongs_to_no_place(tmp_path: Path) -> None:
+    bundled, preprocessing = load_backbone(), Preprocessing(size=224)
+    model = onnx.load_from_string(bundled.onnx)
+    (flatten,) = (node for node in model.graph.node if node.output[0] == "last_layer")
+    flatten.op_type = "Squeeze"
+    flatten.input.append("places")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), "places"))
+    backbone = replace(bundled, onnx=model.SerializeToString())
+    write_photo(tmp_path / "a.png", draw_photo(90, 60, seed=1))
+    directions, means = np.ones((1, backbone.num_features)), np.zeros(backbone.num_features)
+    photos, cache = [take_photo(tmp_path / "a.png")], FeatureCache()
+    (whole,) = make_maps(photos, directions, means, bundled, preprocessing, cache)
+    (found,) = make_maps(photos, directions, means, backbone, preprocessing, cache)
+    assert whole is not None and found is not None
+    assert found.placed < whole.placed
+    assert found.placed + found.unplaced == pytest.approx(whole.placed + whole.unplaced, rel=1e-4)
