@@ -446,6 +446,15 @@ def test_wrong_deployment_is_explained(tmp_path: Path, change: dict[str, str], m
             r"lacks contributors\. Add who did the study: \"contributors\": \[\{\"title\":",
         ),
         (
+            {**PACKAGE, "contributors": [{"title": "Ana", "role": "boss"}]},
+            r"the role of a contributor has to be one of contact, principalInvestigator, rightsHolder, publisher, c",
+        ),
+        (
+            {**PACKAGE, "licenses": [{"name": "CC0-1.0", "scope": "data"}]},
+            r"licenses has to have one entry with \"scope\": \"data\" and one with \"scope\": \"media\"\. Add them, or",
+        ),
+        ({**PACKAGE, "licenses": "CC0"}, r"licenses has to have one entry with"),
+        (
             {**PACKAGE, "project": None},
             r"lacks project\.title, project\.samplingDesign, project\.captureMethod, project",
         ),

@@ -21,6 +21,8 @@ _LIMITS = {"latitude": 90.0, "longitude": 180.0}
 _PROJECT = ("title", "samplingDesign", "captureMethod", "individualAnimals")
 _DESIGNS = "simpleRandom systematicRandom clusteredRandom experimental targeted opportunistic".split()
 _METHODS = "activityDetection timeLapse".split()
+_ROLES = "contact principalInvestigator rightsHolder publisher contributor".split()
+_SCOPES = ("data", "media")
 _MAX_NAMED = 5
 
 
@@ -174,6 +176,14 @@ def _find_package_problems(package: Any, path: Path) -> list[str]:
     project = project if isinstance(project, dict) else {}
     if not (isinstance(contributors, list) and contributors and all(_has_title(entry) for entry in contributors)):
         problems.append(f'{path} lacks contributors. Add who did the study: "contributors": [{{"title": "A name"}}].')
+    elif not {entry.get("role", "contributor") for entry in contributors} <= set(_ROLES):
+        problems.append(f"{path}: the role of a contributor has to be one of {', '.join(_ROLES)}.")
+    licences = package.get("licenses")
+    if licences is not None and not _covers_data_and_media(licences):
+        problems.append(
+            f'{path}: licenses has to have one entry with "scope": "data" and one with "scope": "media". Add them, or'
+            " leave licenses out."
+        )
     missing = [name for name in _PROJECT if project.get(name) in (None, "", [])]
     if missing:
         problems.append(
@@ -187,6 +197,12 @@ def _find_package_problems(package: Any, path: Path) -> list[str]:
     if not (isinstance(taxa, list) and all(isinstance(taxon, dict) and taxon.get("scientificName") for taxon in taxa)):
         problems.append(f"{path}: each entry of taxonomic needs a scientificName.")
     return problems
+
+
+def _covers_data_and_media(licences: object) -> bool:
+    if not isinstance(licences, list) or not all(isinstance(entry, dict) for entry in licences):
+        return False
+    return [entry.get("scope") in _SCOPES for entry in licences].count(True) == len(licences) >= len(_SCOPES)
 
 
 def _has_title(entry: object) -> bool:

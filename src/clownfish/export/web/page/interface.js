@@ -202,7 +202,8 @@ function showAnswer({ file, answer, card }) {
   card.dataset.label = label;
   card.dataset.probability = answer.probabilities[first];
   card.dataset.milliseconds = answer.milliseconds.map((time) => time.toFixed(1)).join(" ");
-  const heading = make("h3", "label", label);
+  const heading = make("h3", "label", "");
+  for (const word of label.match(/[^_]*_|[^_]+/g)) heading.append(word, make("wbr")); // where a long name may be broken
   const parts = [heading];
   if (answer.status !== "ok") {
     const kind = answer.status === "unsure" ? "unsure" : "unlike";
