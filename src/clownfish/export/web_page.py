@@ -18,9 +18,9 @@ from clownfish.export.tflite.lowering import lower_model
 from clownfish.export.tflite.maps import find_map_sources
 from clownfish.export.tflite.quantization import shorten_numbers
 
-_MODULES = ("table.js", "pool.js", "interface.js")
+_MODULES = ("runtime.js", "table.js", "pool.js", "interface.js")
 """In the order in which they need each other."""
-_WORK_MODULES = ("pixels.js", "answers.js", "network.js", "work.js")
+_WORK_MODULES = ("pixels.js", "answers.js", "runtime.js", "network.js", "work.js")
 """What runs in the workers of the page."""
 _PACKED = (
     "core.js",

@@ -1,5 +1,7 @@
 // The model, run by LiteRT.js, in a worker or in the page itself.
 
+import { loadRuntime, makeUrl } from "./runtime.js";
+
 const NUM_BEFORE = 1; // runs before the first photo, so that it is not the slow one
 
 /**
@@ -9,8 +11,7 @@ const NUM_BEFORE = 1; // runs before the first photo, so that it is not the slow
  * `model`; `facts` is what clownfish wrote into the page.
  */
 export async function loadNetwork(parts, facts) {
-  const core = parts.core.replace('"@litertjs/wasm-utils"', JSON.stringify(makeUrl(parts.helper)));
-  const litert = await import(makeUrl(core));
+  const litert = await loadRuntime(parts);
   litert.Environment.create = async () => new litert.Environment({ webGpuDevice: null }); // no graphics card is asked for
   const hasFailed = new Promise((_, reject) => {
     const instantiateWasm = (imports, use) => {
@@ -25,10 +26,6 @@ export async function loadNetwork(parts, facts) {
   const { size } = facts.preprocessing;
   for (let run = 0; run < NUM_BEFORE; run += 1) await network.run(new Uint8Array(size * size * 3));
   return network;
-}
-
-function makeUrl(content) {
-  return URL.createObjectURL(new Blob([content], { type: "text/javascript" }));
 }
 
 /** The runtime writes what it is doing to the same place as errors. */

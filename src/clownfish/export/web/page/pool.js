@@ -1,5 +1,7 @@
 // The workers that answer photos, and what the page holds for them, packed by gzip and written as base64.
 
+import { loadRuntime, makeUrl } from "./runtime.js";
+
 const NUM_WORKERS = Math.min(2, navigator.hardwareConcurrency || 1); // each holds a network of its own
 const NUM_AT_ONCE = 2; // tasks of one worker: while one is in the network, the photo of the other is decoded
 
@@ -104,17 +106,12 @@ function readWork() {
   return document.getElementById("work").textContent;
 }
 
-function makeUrl(content) {
-  return URL.createObjectURL(new Blob([content], { type: "text/javascript" }));
-}
-
 /** The runtime is there in two builds; only the one that this browser can run is unpacked. */
 async function unpackParts() {
   const decoder = new TextDecoder();
   const read = async (name) => decoder.decode(await unpack(name));
   const [core, helper] = [await read("core.js"), await read("wasm-utils.js")];
-  // as every worker does for itself: an address made by a page from a file is closed to its workers
-  const { supportsFeature } = await import(makeUrl(core.replace('"@litertjs/wasm-utils"', JSON.stringify(makeUrl(helper)))));
+  const { supportsFeature } = await loadRuntime({ core, helper });
   const build = (await supportsFeature("relaxedSimd")) ? "litert_wasm_internal" : "litert_wasm_compat_internal";
   const [starter, program, model] = await Promise.all([
     read(`${build}.js`),
