@@ -17,7 +17,7 @@ from clownfish.pipeline.material import Material
 from clownfish.progress import Progress, describe_epoch
 from clownfish.splits import Split, make_folds
 from clownfish.training.cross_validation import cross_validate
-from clownfish.training.descent import TrainingSet
+from clownfish.training.descent import TrainingSet, measure_answers
 from clownfish.training.search import LAYER_RANGES, Range, Search
 
 
@@ -120,7 +120,7 @@ def note_trial(trial: Trial, number: int, labels: NDArray[np.int64], log: RunLog
     if trial.probabilities is None:
         log.add("trial", fit="trials", step=number, status=trial.status, **trial.options)
         return None
-    loss, accuracy = _measure(trial.probabilities, labels)
+    loss, accuracy = measure_answers(trial.probabilities, labels)
     facts = {"validation_loss": float(loss.mean()), "validation_accuracy": float(accuracy.mean())}
     log.add("trial", fit="trials", step=number, **facts, **trial.options)
     return float(loss.mean())
@@ -130,7 +130,7 @@ def describe_trial(trial: Trial, labels: NDArray[np.int64]) -> str:
     """Tell how a trial went, to stand behind a bar."""
     if trial.probabilities is None:
         return trial.status
-    loss, right = _measure(trial.probabilities, labels)
+    loss, right = measure_answers(trial.probabilities, labels)
     return describe_epoch(float(loss.mean()), float(right.mean()))
 
 
@@ -150,7 +150,7 @@ def conclude(
         What was found; the options at the start stay unless others are better beyond luck.
     """
     finished = [trial for trial in trials if trial.probabilities is not None]
-    measured = [_measure(trial.probabilities, labels) for trial in finished if trial.probabilities is not None]
+    measured = [measure_answers(trial.probabilities, labels) for trial in finished if trial.probabilities is not None]
     losses, right = np.array([own[0] for own in measured]), np.array([own[1] for own in measured])
     luck = estimate_luck(losses, right, groups, seed=seed)
     has_start = finished[0] is trials[0]
@@ -223,11 +223,3 @@ def describe_search(
         f"{found} Taken: {changed}. The cross-validated numbers hold some of this luck, since they are about the same"
         " photos; the test photos had no say."
     )
-
-
-def _measure(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Cross-entropy of each photo, and whether it is named right."""
-    of_truth = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)), probabilities.argmax(axis=1) == labels

@@ -14,6 +14,7 @@ more than the arithmetic.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from clownfish.records import Head
 from clownfish.regression.scaling import Scaling, estimate_largest_variance, fit_scaling
 
 _CHUNK_ROWS = 2048
+
+_Float = TypeVar("_Float", bound=np.floating[Any])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,11 +175,27 @@ def compute_losses(
     for start in range(0, len(rows), _CHUNK_ROWS):
         chunk = rows[start : start + _CHUNK_ROWS]
         probabilities = fits.compute_probabilities(fits.scaling.apply(features[chunk]))
-        truth = labels[chunk]
-        of_truth = probabilities[np.arange(len(chunk)), :, truth]
-        losses[start : start + len(chunk)] = -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny))
-        right[start : start + len(chunk)] = probabilities.argmax(axis=2) == truth[:, None]
+        end = start + len(chunk)
+        losses[start:end], right[start:end] = measure_answers(probabilities, labels[chunk])
     return losses, right
+
+
+def measure_answers(
+    probabilities: NDArray[_Float], labels: NDArray[np.int64]
+) -> tuple[NDArray[_Float], NDArray[np.bool_]]:
+    """Measure answers, photo by photo.
+
+    Args:
+        probabilities: shape (num_photos, num_classes), or (num_photos, num_fits, num_classes).
+        labels: shape (num_photos,).
+
+    Returns:
+        Cross-entropy and whether the likeliest class is right, each of shape (num_photos,) or (num_photos, num_fits).
+    """
+    of_truth = probabilities[np.arange(len(labels)), ..., labels]
+    losses: NDArray[_Float] = -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny))
+    predicted = probabilities.argmax(axis=-1)
+    return losses, predicted == labels.reshape(-1, *[1] * (predicted.ndim - 1))
 
 
 def count_iterations(num_photos: int, batch_size: int) -> int:

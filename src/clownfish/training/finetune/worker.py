@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from clownfish.compute import count_cores
 from clownfish.compute.worker import Message
 from clownfish.errors import OutputError
+from clownfish.training.descent import measure_answers
 from clownfish.training.finetune.augmentation import Augmenter
 from clownfish.training.finetune.batches import ActivationSource, PhotoSource, Source, load_batches
 from clownfish.training.finetune.checkpoints import load_checkpoint, save_checkpoint
@@ -109,9 +110,8 @@ class _Fit:
         probabilities = self.tuner.predict(rows)
         if not np.isfinite(probabilities).all():
             raise DivergedError
-        of_truth = probabilities[np.arange(len(rows)), labels]
-        right = probabilities.argmax(axis=1) == labels
-        return -np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)), float(right.mean()) if len(rows) else 0.0
+        losses, right = measure_answers(probabilities, labels)
+        return losses, float(right.mean()) if len(rows) else 0.0
 
     def _save_within(self, within: EpochState) -> None:
         """Long epochs are not lost as a whole."""
