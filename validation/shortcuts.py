@@ -126,13 +126,11 @@ def judge(photos: PlantedSet, rows: NDArray[np.int64], chosen: int, name: str) -
     content, messages = audit_shortcuts(
         ShortcutMaterial(
             catalog=part,
-            features=features,
-            parts=photos.parts,
             groups=groups,
             folds=folds,
             real_accuracy=float(np.mean([right[part.labels == number].mean() for number in range(len(numbers))])),
             load_pictures=lambda: pictures,
-            load_turned=lambda: Turned(rows=turned, features=flipped[turned]),
+            load_turned=lambda: Turned(rows=turned, features=features[turned], flipped=flipped[turned]),
             seed=1,
         )
     )

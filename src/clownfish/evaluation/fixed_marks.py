@@ -29,6 +29,7 @@ _MIN_EFFECT = 0.35
 _SMALL_LEVEL = 4.0
 _MAX_MARKS = 10
 _NUM_SIZES = 6
+_CHUNK = 256
 _SIZE_QUANTILES = np.linspace(0, 1, _NUM_SIZES)
 
 
@@ -134,7 +135,7 @@ def _find_usual(
 def _has_it(structure: NDArray[np.float32], own: NDArray[np.bool_], place: int) -> bool:
     """Whether it is this class that has something in common there, and not the others."""
     window = _cut_window(structure.shape[1], place)
-    inside, outside = structure[own][window].mean(axis=0), structure[~own][window].mean(axis=0)
+    inside, outside = structure[window][own].mean(axis=0), structure[window][~own].mean(axis=0)
     return float(np.square(inside).sum()) > float(np.square(outside).sum())
 
 
@@ -152,11 +153,14 @@ def _find_structure(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Laplacian over its local root mean square, so that a busy background does not drown a mark."""
     from scipy.ndimage import uniform_filter
 
-    padded = np.pad(pictures.astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
-    fine = 4 * padded[:, 1:-1, 1:-1] - padded[:, :-2, 1:-1] - padded[:, 2:, 1:-1]
-    fine -= padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
-    strength = np.sqrt(uniform_filter(np.square(fine), size=(1, 9, 9)))
-    structure: NDArray[np.float32] = fine / (strength + _SMALL_LEVEL)
+    structure = np.empty(pictures.shape, np.float32)
+    for start in range(0, len(pictures), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        padded = np.pad(pictures[chunk].astype(np.float32), ((0, 0), (1, 1), (1, 1)), mode="edge")
+        fine = 4 * padded[:, 1:-1, 1:-1] - padded[:, :-2, 1:-1] - padded[:, 2:, 1:-1]
+        fine -= padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+        strength = np.sqrt(uniform_filter(np.square(fine), size=(1, 9, 9)))
+        structure[chunk] = fine / (strength + _SMALL_LEVEL)
     return structure
 
 
@@ -179,7 +183,9 @@ def _compare(
     sizes = members.sum(axis=1, keepdims=True).astype(np.float32)
     sums = members.astype(np.float32) @ flat
     difference = sums / sizes - (flat.sum(axis=0) - sums) / (num - sizes)
-    variance = np.maximum(flat.var(axis=0), 1e-6)
+    # by some columns at a time, since the variance of all would need a second matrix
+    blocks = [flat[:, start : start + _CHUNK].var(axis=0) for start in range(0, flat.shape[1], _CHUNK)]
+    variance = np.maximum(np.concatenate(blocks), 1e-6)
     squares = (np.square(difference) / variance / (1 / sizes + 1 / (num - sizes))).reshape(-1, side, side)
     windows = uniform_filter(squares, size=(1, _WINDOW, _WINDOW), mode="nearest")
     return windows.reshape(len(members), -1).astype(np.float64), difference

@@ -34,8 +34,8 @@ _LISTED_FROM = 0.35
 """Probability of a wrong label. Missing one costs more than looking at one in vain; see docs/decisions/0013."""
 _NUM_NEIGHBOURS = 10
 _NEIGHBOUR_AXES = 256
-_MAX_PAIRS = 20_000_000
-"""Whose likeness is held at once: some hundreds of megabytes."""
+_MAX_PAIRS = 4_000_000
+"""Whose likeness is held at once: some tens of megabytes."""
 _TEST_SHARE = 0.03
 
 

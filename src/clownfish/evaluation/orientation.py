@@ -31,7 +31,9 @@ class Turned:
     rows: NDArray[np.int64]
     """Which ones, shape (num_turned,)."""
     features: NDArray[np.float32]
-    """Shape (num_turned, num_features)."""
+    """As they are, shape (num_turned, num_features)."""
+    flipped: NDArray[np.float32]
+    """Upside down, of the same shape."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,8 @@ _RELATIVE_PENALTY = 0.1
 _MAX_PHOTOS = 3000
 _MAX_WORK = 3e10
 """Photos x photos x classes x permutations; a few seconds on two cores."""
+_MAX_NUMBERS = 4_000_000
+"""Answers that are held at once, photos x classes x permutations."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +74,7 @@ def permute_labels(
     hat = _make_hat_matrix(scores[rows], _draw_folds(own, random))
     statistic, accuracy = np.empty(len(exchanged)), np.empty(len(exchanged))
     right = np.empty(0, bool)
-    size = max(1, 20_000_000 // (len(rows) * num_classes))
+    size = max(1, _MAX_NUMBERS // (len(rows) * num_classes))
     for start in range(0, len(exchanged), size):
         part = slice(start, start + size)
         truth = np.eye(num_classes, dtype=np.float32)[exchanged[part]] - shares[part, None].astype(np.float32)

@@ -85,7 +85,10 @@ def _compute_spectra(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     side = thumbnails.shape[1]
     # row k holds cos(pi k (2 x + 1) / (2 side))
     waves = np.cos(np.pi / (2 * side) * np.outer(np.arange(8), 2 * np.arange(side) + 1)).astype(np.float32)
-    spectra: NDArray[np.float32] = waves @ thumbnails.astype(np.float32) @ waves.T
+    spectra = np.empty((len(thumbnails), 8, 8), np.float32)
+    for start in range(0, len(thumbnails), _CHUNK_ROWS):
+        chunk = slice(start, start + _CHUNK_ROWS)
+        spectra[chunk] = waves @ thumbnails[chunk].astype(np.float32) @ waves.T
     return spectra
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 _NUM_DIRECTIONS = 256
 _NUM_SAMPLED = 2000
-_BLOCK_ROWS = 256
+_BLOCK_ROWS = 128
 _QUANTILE = 0.95
 
 

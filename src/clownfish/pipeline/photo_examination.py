@@ -47,13 +47,13 @@ def turn_photos(
         return None
     facts = [catalog.used_inspections[row] for row in rows[chosen].tolist()]
     if all(photo.content_hash in material.pixels for photo in facts):
-        turned = extract_upside_down(
+        flipped = extract_upside_down(
             facts, material.pixels, material.backbone, material.preprocessing, material.cache, on_photo=on_photo
         )
-        return Turned(rows=chosen, features=turned)
+        return Turned(rows=chosen, features=material.features[rows[chosen]], flipped=flipped)
     photos = [catalog.photos[position] for position in catalog.used[rows[chosen]]]
     files = [PhotoFile(file=photo.file, path=photo.path, label=photo.label) for photo in photos]
-    inspections, features = extract_features(
+    inspections, flipped = extract_features(
         files,
         material.backbone,
         material.preprocessing,
@@ -62,7 +62,8 @@ def turn_photos(
         helpers=helpers,
         on_photo=on_photo,
     )
-    return Turned(rows=chosen[np.flatnonzero([inspection.usable for inspection in inspections])], features=features)
+    read = chosen[np.flatnonzero([inspection.usable for inspection in inspections])]
+    return Turned(rows=read, features=material.features[rows[read]], flipped=flipped)
 
 
 def examine_photos(
@@ -97,8 +98,6 @@ def examine_photos(
     shortcuts, sentences = audit_shortcuts(
         ShortcutMaterial(
             catalog=part,
-            features=material.features[rows],
-            parts=material.backbone.parts,
             groups=groups[rows],
             folds=folds[rows],
             real_accuracy=float(quick["balanced_accuracy"]["value"]),

@@ -42,10 +42,6 @@ class ShortcutMaterial:
     """What the probes look at; rows are the used photos of the catalog."""
 
     catalog: Catalog
-    features: NDArray[np.float32]
-    """Shape (num_photos, num_features)."""
-    parts: tuple[int, ...]
-    """Number of features in each part of the vector."""
     groups: NDArray[np.int64]
     folds: NDArray[np.int64]
     real_accuracy: float
@@ -188,7 +184,7 @@ def _list_words(catalog: Catalog) -> list[tuple[str, list[str], float]]:
 def _look_upside_down(turned: Turned, material: ShortcutMaterial) -> Orientation:
     catalog, rows = material.catalog, turned.rows
     return find_upside_down(
-        material.features[rows], turned.features, catalog.labels[rows], material.groups[rows], len(catalog.classes)
+        turned.features, turned.flipped, catalog.labels[rows], material.groups[rows], len(catalog.classes)
     )
 
 

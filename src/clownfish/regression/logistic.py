@@ -22,7 +22,7 @@ TOLERANCE = 1e-3
 """Cross-entropies then agree with those of a hundredth of it to 0.001, at half the time."""
 _POWER_ITERATIONS = 12
 _SAFETY = 1.1
-_MAX_BATCH_NUMBERS = 24_000_000
+_MAX_BATCH_NUMBERS = 12_000_000
 """Logits that are held at once, photos x fits x classes; what does not fit waits for the next batch."""
 
 

@@ -41,6 +41,8 @@ class Augmenter:
         Returns:
             A uint8 tensor of shape (size, size, 3); the same arguments give the same.
         """
-        # the transforms draw from PyTorch's common generator, which nothing else here draws from
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, epoch, row]).generate_state(1, np.uint64)[0] >> 1))
+        # The transforms draw from PyTorch's common generator, which nothing else here draws from. `torch.manual_seed`
+        # would seed those of other devices too, and each call of it looks at the stack, as long as a crop takes.
+        seed = int(np.random.SeedSequence([self._seed, epoch, row]).generate_state(1, np.uint64)[0] >> 1)
+        torch.default_generator.manual_seed(seed)
         return self._transform(torch.from_numpy(pixels).permute(2, 0, 1)).permute(1, 2, 0)
