@@ -21,7 +21,8 @@ _MAX_WORK = 4e8
 """Photos x axes x classes x fits; some ten seconds on two cores."""
 _NUM_DRAWS = 1000
 _LEVEL = 0.95
-_MAX_NUMBERS = 20_000_000
+_MAX_NUMBERS = 4_000_000
+"""Counts of groups that are held at once, groups x draws."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -152,8 +152,11 @@ def _make_hat_matrix(scores: NDArray[np.float32], folds: NDArray[np.int64]) -> N
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         means = gram[:, outside].mean(axis=1)
-        among = gram[np.ix_(outside, outside)] - means[outside] - means[outside, None] + means[outside].mean()
-        across = gram[np.ix_(outside, inside)] - means[inside] - means[outside, None] + means[outside].mean()
+        among, across = gram[np.ix_(outside, outside)], gram[np.ix_(outside, inside)]
+        among -= means[outside]  # in place: they are large
+        across -= means[inside]
+        among -= means[outside, None] - means[outside].mean()
+        across -= means[outside, None] - means[outside].mean()
         among[np.diag_indices(len(outside))] += penalty
         hat[np.ix_(inside, outside)] = cho_solve(cho_factor(among, overwrite_a=True), across).T
     return hat

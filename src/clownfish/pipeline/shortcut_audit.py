@@ -17,6 +17,7 @@ from clownfish.records import COPY_KINDS, Catalog, Inspection
 
 _MAYBE = "The classifier may have learned that instead of the animal."
 _EDGE_CELLS = 16
+_CHUNK = 256
 _CLUE_NAMES = {
     "size": "The size and shape of the photo",
     "format": "The file's format",
@@ -163,11 +164,18 @@ def _describe_edges(colours: NDArray[np.float32], pictures: NDArray[np.uint8]) -
     outer[1:-1, 1:-1] = False
     wide = np.ones((_EDGE_CELLS, _EDGE_CELLS), bool)
     wide[2:-2, 2:-2] = False
+    blocks = [_measure_steps(pictures[start : start + _CHUNK]) for start in range(0, len(pictures), _CHUNK)]
+    busy = np.log(np.concatenate(blocks) + 2)
+    return np.concatenate([colours[:, outer].reshape(len(colours), -1), 60 * busy[:, wide]], axis=1)
+
+
+def _measure_steps(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Mean difference between neighbouring pixels in each of 16 x 16 cells, in grey levels."""
     grey = pictures.astype(np.float32)
     steps = np.abs(np.diff(grey, axis=2, append=grey[:, :, -1:])) + np.abs(np.diff(grey, axis=1, append=grey[:, -1:]))
     side = grey.shape[1] // _EDGE_CELLS
-    busy = np.log(steps.reshape(len(grey), _EDGE_CELLS, side, _EDGE_CELLS, side).mean(axis=(2, 4)) + 2)
-    return np.concatenate([colours[:, outer].reshape(len(colours), -1), 60 * busy[:, wide]], axis=1)
+    cells: NDArray[np.float32] = steps.reshape(len(grey), _EDGE_CELLS, side, _EDGE_CELLS, side).mean(axis=(2, 4))
+    return cells
 
 
 def _list_words(catalog: Catalog) -> list[tuple[str, list[str], float]]:
