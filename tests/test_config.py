@@ -168,11 +168,6 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
             "There is no backbone 'vgg'. Choose one of: efficientnet_lite0, efficientnet_lite1, efficientnet_lite2,"
             " mobilenetv2, resnet50, or a model of timm, such as timm:convnextv2_atto.",
         ),
-        (
-            {"backbone": "timm:vgg11", "fine_tune": True},
-            "The backbone timm:vgg11 can be used frozen only; --fine-tune is for efficientnet_lite0,"
-            " efficientnet_lite1, efficientnet_lite2. Leave out --fine-tune, or choose one of these.",
-        ),
         ({"feature_set": "all"}, "There is no feature_set 'all'. Choose one of: all_stages, last_layer."),
         ({"resize": "squash"}, "There is no resize 'squash'. Choose one of: stretch, crop, pad."),
     ],

@@ -12,8 +12,10 @@ import pytest
 
 from clownfish.compute import WorkerFailure
 from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError
-from clownfish.training import fine_tuning
-from clownfish.training.fine_tuning import FineTuningOptions, Tuned, Tuner, check_extra, parse_time_limit
+from clownfish.training import fine_tuning_helper
+from clownfish.training.fine_tuning import Tuned, Tuner
+from clownfish.training.fine_tuning_helper import check_extra
+from clownfish.training.fine_tuning_options import FineTuningOptions, parse_time_limit
 from tiny_network import make_fit, make_network, read_history, write_photos
 
 needs_torch = pytest.mark.skipif(
@@ -74,7 +76,7 @@ def test_a_time_limit_that_is_none_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("missing", ["torch", "torchvision", "safetensors"])
 def test_without_the_extra_the_message_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tuning, "find_spec", lambda name: None if name == missing else True)
+    monkeypatch.setattr(fine_tuning_helper, "find_spec", lambda name: None if name == missing else True)
     with pytest.raises(MissingExtraError) as caught:
         check_extra()
     assert str(caught.value) == "Fine-tuning needs the extra 'finetune'. Install it: pip install 'clownfish[finetune]'"
@@ -82,7 +84,9 @@ def test_without_the_extra_the_message_says_what_to_install(missing: str, monkey
 
 def test_a_process_that_dies_twice_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path)
-    monkeypatch.setattr(tuner, "_send", lambda request: WorkerFailure("the decoder crashed on it (exit code -9)"))
+    monkeypatch.setattr(
+        tuner._helper, "_send", lambda request: WorkerFailure("the decoder crashed on it (exit code -9)")
+    )
     with pytest.raises(FineTuningError, match=r"ended twice \(.*exit code -9.*\).*smaller --batch-size"):
         tuner.run(make_fit())
 
@@ -90,13 +94,13 @@ def test_a_process_that_dies_twice_is_reported(tmp_path: Path, monkeypatch: pyte
 def test_divergence_is_reported_with_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path, fine_tune_learning_rate=3.0)
     answers = iter([{"history": [], "done": False, "note": ""}, {"diverged": True}])
-    monkeypatch.setattr(tuner, "_send", lambda request: next(answers))
+    monkeypatch.setattr(tuner._helper, "_send", lambda request: next(answers))
     with pytest.raises(FineTuningError, match="diverged with a learning rate of 3; try a smaller"):
         tuner.run(make_fit())
 
 
 def test_an_extra_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tuning, "_FUNCTION", "clownfish.nothing.of_this_name:handle_request")
+    monkeypatch.setattr(fine_tuning_helper, "_FUNCTION", "clownfish.nothing.of_this_name:handle_request")
     with (
         make_tuner(tmp_path) as tuner,
         pytest.raises(
@@ -108,14 +112,14 @@ def test_an_extra_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypatc
 
 def test_what_the_helper_cannot_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path)
-    monkeypatch.setattr(tuner, "_send", lambda request: {"refused": "Cannot write x: no space"})
+    monkeypatch.setattr(tuner._helper, "_send", lambda request: {"refused": "Cannot write x: no space"})
     with pytest.raises(OutputError, match="Cannot write x: no space"):
         tuner.run(make_fit())
 
 
 def test_a_fault_in_the_helper_is_raised_with_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path)
-    monkeypatch.setattr(tuner, "_send", lambda request: {"fault": "Traceback: ZeroDivisionError"})
+    monkeypatch.setattr(tuner._helper, "_send", lambda request: {"fault": "Traceback: ZeroDivisionError"})
     with pytest.raises(RuntimeError, match="in the process that fine-tunes:\nTraceback: ZeroDivisionError"):
         tuner.run(make_fit())
 

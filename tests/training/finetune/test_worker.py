@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clownfish.errors import OutputError
-from clownfish.training.fine_tuning import FineTuningOptions, Tuner
+from clownfish.training.fine_tuning import Tuner
+from clownfish.training.fine_tuning_options import FineTuningOptions
 from tiny_network import make_fit, make_network, read_history, write_photos
 
 torch = pytest.importorskip("torch", reason="fine-tuning needs the extra 'finetune'")
@@ -249,7 +250,7 @@ def test_too_little_disk_for_activations_is_said_before_the_work(
         patience=50,
         seed=1,
     )
-    monkeypatch.setattr(tuner, "_send", worker.handle_request)
+    monkeypatch.setattr(tuner._helper, "_send", worker.handle_request)
     with pytest.raises(OutputError, match=r"GB are needed, and less is free. Choose another place with --model-dir"):
         tuner.cache_activations(24)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clownfish.training.finetune.batches import Source, load_batches
-from clownfish.training.finetune.network import Layout, arrange, compute_logits, list_trained, run_back, run_front
+from clownfish.training.finetune.network import Network, arrange, compute_logits
 
 _EVALUATION_BATCH = 32
 _BETAS_OF_ADAM = 0.999
@@ -80,21 +80,21 @@ class Tuner:
     """A network under way."""
 
     def __init__(
-        self, weights: Mapping[str, Any], layout: Layout, recipe: Recipe, source: Source, targets: Targets
+        self, weights: Mapping[str, Any], network: Network, recipe: Recipe, source: Source, targets: Targets
     ) -> None:
         """Start from weights.
 
         Args:
             weights: all tensors by name, with the layer on top.
-            layout: of the network.
+            network: what is computed with them.
             recipe: how to go on.
             source: of batches; of activations where the recipe's first stage is not 0.
             targets: classes of the photos.
         """
-        self.layout, self.recipe, self._source = layout, recipe, source
+        self.network, self.recipe, self._source = network, recipe, source
         self._labels = torch.from_numpy(targets.labels)
         self._class_weights = torch.from_numpy(targets.class_weights)
-        self._depths = list_trained(weights, layout, recipe.first_stage)
+        self._depths = network.list_trained(weights, recipe.first_stage)
         self.weights = {name: arrange(tensor) for name, tensor in weights.items()}
         for name in self._depths:
             self.weights[name] = self.weights[name].clone().requires_grad_()
@@ -265,9 +265,7 @@ class Tuner:
             group["lr"] = self.recipe.learning_rate * group["share"] * factor
 
     def _run(self, weights: Mapping[str, Any], inputs: tuple[Any, ...]) -> Any:
-        if len(inputs) == 2:
-            return run_back(weights, self.layout, *inputs, self.recipe.first_stage)
-        return run_back(weights, self.layout, *run_front(weights, self.layout, inputs[0], 0), 0)
+        return self.network.compute_features(weights, inputs, self.recipe.first_stage)
 
     def _compute_loss(self, inputs: tuple[Any, ...], labels: Any, generator: Any) -> tuple[Any, Any]:
         """Cross-entropy; with mixing, of weighted means of two photos (Zhang et al. 2018, mixup)."""

@@ -27,7 +27,7 @@ from clownfish.training.descent import measure_answers
 from clownfish.training.finetune.augmentation import Augmenter
 from clownfish.training.finetune.batches import ActivationSource, PhotoSource, Source, load_batches
 from clownfish.training.finetune.checkpoints import load_checkpoint, save_checkpoint
-from clownfish.training.finetune.network import Layout, arrange, run_front
+from clownfish.training.finetune.network import CutNetwork, arrange, open_network
 from clownfish.training.finetune.optimisation import DivergedError, EpochState, Recipe, Targets, Tuner
 from clownfish.training.selection import compute_band
 
@@ -67,7 +67,7 @@ class _Fit:
         self.recipe = Recipe(**plan["recipe"])
         source = _open_source(folder.parent, self.recipe, plan["flip"])
         targets = Targets(labels=self.arrays["labels"], class_weights=self.arrays["class_weights"])
-        self.tuner = Tuner(_read_weights(self.arrays), Layout(**plan["layout"]), self.recipe, source, targets)
+        self.tuner = Tuner(_read_weights(self.arrays), open_network(plan["layout"]), self.recipe, source, targets)
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.lowest_epoch = 0, 0
         self.lowest_loss = self.limit = float("inf")
@@ -199,18 +199,19 @@ def _sweep_rates(request: Message) -> Message:
 def _cache_activations(request: Message) -> Message:
     """Run the stages that do not learn once, on each photo and on variants of it."""
     folder, first_stage = Path(request["folder"]), request["first_stage"]
-    layout = Layout(**request["layout"])
+    network = open_network(request["layout"])
+    assert isinstance(network, CutNetwork)
     start = _read_weights(_read_arrays(folder / "start.npz"))
     weights = {name: arrange(tensor) for name, tensor in start.items()}
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     size = pixels.shape[1]
     source = PhotoSource(pixels, Augmenter(size, flip=request["flip"], seed=request["seed"]))
     rows = np.arange(request["start"], min(request["end"], len(pixels)))
-    first_activations, first_features = _open_activations(folder, weights, layout, request, pixels)
+    first_activations, first_features = _open_activations(folder, weights, network, request, pixels)
     for variant in range(request["num_variants"]):
         with torch.inference_mode():
             for batch in load_batches(source, rows, _FRONT_BATCH, variant or None):
-                activations, features = run_front(weights, layout, batch.inputs[0], first_stage)
+                activations, features = network.run_front(weights, batch.inputs[0], first_stage)
                 first_activations[batch.rows, variant] = activations.permute(0, 2, 3, 1).half().numpy()
                 first_features[batch.rows, variant] = features.numpy()
     first_activations.flush()
@@ -219,14 +220,14 @@ def _cache_activations(request: Message) -> Message:
 
 
 def _open_activations(
-    folder: Path, weights: dict[str, Any], layout: Layout, request: Message, pixels: NDArray[np.uint8]
+    folder: Path, weights: dict[str, Any], network: CutNetwork, request: Message, pixels: NDArray[np.uint8]
 ) -> tuple[Any, Any]:
     """The two files, as long as they have to be; made if this is the first request."""
     paths = folder / "activations.npy", folder / "front-features.npy"
     if request["start"] == 0:
         with torch.inference_mode():
-            activations, features = run_front(
-                weights, layout, torch.from_numpy(np.array(pixels[:1])), request["first_stage"]
+            activations, features = network.run_front(
+                weights, torch.from_numpy(np.array(pixels[:1])), request["first_stage"]
             )
         _, channels, height, width = activations.shape
         outer = (len(pixels), request["num_variants"])
