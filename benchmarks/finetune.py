@@ -113,6 +113,7 @@ def make_tuner(name: str, pixels: np.ndarray, batch_size: int) -> Any:
     from clownfish.training.finetune import worker
     from clownfish.training.finetune.augmentation import Augmenter
     from clownfish.training.finetune.batches import PhotoSource
+    from clownfish.training.finetune.device import choose_device
     from clownfish.training.finetune.efficientnet_lite import EfficientNetLite
     from clownfish.training.finetune.optimisation import Recipe, Targets, Tuner
 
@@ -151,7 +152,7 @@ def make_tuner(name: str, pixels: np.ndarray, batch_size: int) -> Any:
         seed=0,
     )
     targets = Targets(labels=np.arange(len(pixels)) % NUM_CLASSES, class_weights=np.ones(NUM_CLASSES, np.float32))
-    tuner = Tuner(weights, network, recipe, source, targets)
+    tuner = Tuner(weights, network, recipe, source, targets, choose_device("cpu"))
     return lambda num_photos: tuner.run_epoch(1, np.resize(np.arange(len(pixels)), num_photos))
 
 

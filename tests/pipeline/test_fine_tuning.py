@@ -84,6 +84,18 @@ def test_features_of_the_last_layer_alone_are_refused() -> None:
         check_options(TrainConfig().change({"feature_set": "last_layer"}))
 
 
+def test_a_device_that_is_not_there_is_refused_before_any_work(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "--device cuda cannot be used: PyTorch finds none. Leave it out, or use --device cpu."
+    helper = "clownfish.training.fine_tuning_helper"
+    monkeypatch.setattr(f"{helper}.find_spec", lambda _: True)
+    monkeypatch.setattr(f"{helper}.TuningHelper._send", lambda *_: {"unavailable": refused})
+    result = cli(
+        "train", "photos", "--fine-tune", "--device", "cuda"
+    )  # there is no such folder, which is not found out
+    assert result.code == 2
+    assert refused in result.err
+
+
 def test_a_second_run_of_the_same_work_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with (
@@ -157,6 +169,8 @@ class TestRun:
         assert metrics["fine_tuning"]["kept"]
         assert metrics["fine_tuning"]["reason"] in metrics["messages"]
         assert metrics["fine_tuning"]["largest_parity_difference"] <= 1e-4
+        assert metrics["fine_tuning"]["device"] in ("cpu", "cuda", "mps")
+        assert metrics["fine_tuning"]["precision"] in ("bfloat16", "float32")
         assert metrics["num_parameters"]["trained"] > metrics["num_parameters"]["total"] // 10
         assert metrics["learning_curve"] is None
         assert "hidden_classes" not in metrics

@@ -61,6 +61,11 @@ def test_an_unknown_optimizer_is_refused_with_those_that_are_known() -> None:
         FineTuningOptions(fine_tune_optimizer="lion")
 
 
+def test_an_unknown_device_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigError, match=r"There is no device 'gpu'. Choose one of: auto, cpu, cuda, mps."):
+        FineTuningOptions(device="gpu")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("", None), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("20", 1200), (" 2 m ", 120)]
 )
@@ -114,6 +119,20 @@ def test_what_the_helper_cannot_write_is_reported(tmp_path: Path, monkeypatch: p
     tuner = make_tuner(tmp_path)
     monkeypatch.setattr(tuner._helper, "_send", lambda request: {"refused": "Cannot write x: no space"})
     with pytest.raises(OutputError, match="Cannot write x: no space"):
+        tuner.run(make_fit())
+
+
+def test_a_device_that_cannot_be_used_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = make_tuner(tmp_path, device="cuda")
+    monkeypatch.setattr(tuner._helper, "_send", lambda _: {"unavailable": "--device cuda cannot be used: why."})
+    with pytest.raises(ConfigError, match="--device cuda cannot be used: why."):
+        tuner.find_device()
+
+
+def test_memory_of_a_graphics_card_that_runs_out_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = make_tuner(tmp_path)
+    monkeypatch.setattr(tuner._helper, "_send", lambda _: {"exhausted": True})
+    with pytest.raises(FineTuningError, match="the memory of the graphics card ran out; try a smaller --batch-size"):
         tuner.run(make_fit())
 
 

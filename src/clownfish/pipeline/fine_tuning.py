@@ -26,6 +26,7 @@ from clownfish.pipeline.fine_tuning_stage import Stage
 from clownfish.pipeline.fine_tuning_time import fit_into_time
 from clownfish.pipeline.search import Searched
 from clownfish.training.fine_tuning import Fit, Network, Tuner
+from clownfish.training.fine_tuning_helper import TuningHelper
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,7 @@ def check_options(config: TrainConfig) -> None:
     Raises:
         ConfigError: options do not go together.
         MissingExtraError: it needs an extra that is not installed.
+        FineTuningError: the process that fine-tunes does not start.
     """
     if config.search.tune and config.fine_tuning.time_limit:
         raise ConfigError(
@@ -59,6 +61,9 @@ def check_options(config: TrainConfig) -> None:
         )
     features, options = config.features, config.fine_tuning
     check_tunable(features.backbone, feature_set=features.feature_set, is_whole=options.first_stage == 0)
+    if options.device not in ("auto", "cpu"):  # which are always there
+        with TuningHelper() as helper:
+            helper.find_device(options.device)
 
 
 def fine_tune(stage: Stage) -> FineTuning:
@@ -101,6 +106,7 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
         seed=config.training.seed,
     )
     with tuner:
+        device = tuner.find_device()
         if options.first_stage:
             with stage.progress.show_stage("Frozen stages", len(pixels)) as advance:
                 tuner.cache_activations(len(pixels), on_photo=advance)
@@ -109,7 +115,7 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
         stage = replace(stage, config=stage.config.change(searched.options))
         options = tuner.options = stage.config.fine_tuning
         notes = fit_into_time(tuner, folds, stage, folder, started)
-        of_folds = tune_folds(tuner, tunable.build, folds, stage, pixels)
+        of_folds = tune_folds(tuner, tunable.build, folds, stage, pixels, device.kind)
         chosen = (stage.parts != "test") & ~is_searched
         metrics, sentence = choose(
             stage.material.catalog.labels[chosen],
@@ -119,12 +125,14 @@ def _fine_tune(stage: Stage, folder: Path) -> FineTuning:
         )
         num_stages = None if tunable.num_stages is None else options.fine_tune_stages
         metrics |= {"epochs": tuner.epochs, "stages": num_stages}
+        metrics |= {"device": device.kind, "precision": device.precision}
         metrics["largest_parity_difference"] = of_folds.largest_difference
+        notes += [] if device.kind == "cpu" else [f"Fine-tuned on {device.name} ({device.kind}), {device.precision}."]
         messages = [sentence, *searched.messages, *notes, *of_folds.notes]
         tuning = FineTuning(metrics=metrics, messages=messages, folder=folder, kept=None, searched=searched)
         if not metrics["kept"]:
             return tuning
-        kept, difference, shipped_notes = tune_shipped(tuner, tunable.build, stage, pixels, of_folds)
+        kept, difference, shipped_notes = tune_shipped(tuner, tunable.build, stage, pixels, of_folds, device.kind)
     metrics["largest_parity_difference"] = max(difference, of_folds.largest_difference)
     return replace(tuning, messages=[*messages, *shipped_notes], kept=kept)
 

@@ -106,7 +106,9 @@ def _make_fit(
     )
 
 
-def tune_folds(tuner: Tuner, build: Build, folds: Sequence[Fit], stage: Stage, pixels: NDArray[np.uint8]) -> OfFolds:
+def tune_folds(
+    tuner: Tuner, build: Build, folds: Sequence[Fit], stage: Stage, pixels: NDArray[np.uint8], device: str
+) -> OfFolds:
     """Name every photo by a network tuned without its fold.
 
     Args:
@@ -115,6 +117,7 @@ def tune_folds(tuner: Tuner, build: Build, folds: Sequence[Fit], stage: Stage, p
         folds: of `plan_folds`.
         stage: of the run.
         pixels: of all photos, shape (num_used, size, size, 3).
+        device: what computes, for the screen.
 
     Returns:
         What they say.
@@ -128,7 +131,7 @@ def tune_folds(tuner: Tuner, build: Build, folds: Sequence[Fit], stage: Stage, p
     embeddings: list[FoldEmbedding] = []
     notes: list[str] = []
     largest = 0.0
-    with stage.progress.show_stage("Tuning folds", tuner.epochs * len(folds)) as advance:
+    with stage.progress.show_stage(f"Tuning folds ({device})", tuner.epochs * len(folds)) as advance:
         for number, fit in enumerate(folds, start=1):
             tuned = _run_fit(tuner, fit, stage, advance, f"fold {number} of {len(folds)}, ")
             backbone = build(tuned.tensors)
@@ -147,7 +150,7 @@ def tune_folds(tuner: Tuner, build: Build, folds: Sequence[Fit], stage: Stage, p
 
 
 def tune_shipped(
-    tuner: Tuner, build: Build, stage: Stage, pixels: NDArray[np.uint8], of_folds: OfFolds
+    tuner: Tuner, build: Build, stage: Stage, pixels: NDArray[np.uint8], of_folds: OfFolds, device: str
 ) -> tuple[KeptModel, float, Sequence[str]]:
     """Tune on the training photos; validation photos choose the epoch.
 
@@ -157,6 +160,7 @@ def tune_shipped(
         stage: of the run.
         pixels: of all photos, shape (num_used, size, size, 3).
         of_folds: what is said of every photo by networks that had not seen it.
+        device: what computes, for the screen.
 
     Returns:
         The model, the largest difference between PyTorch and ONNX Runtime, and what the user should know.
@@ -169,7 +173,7 @@ def tune_shipped(
     train, validation = np.flatnonzero(stage.parts == "train"), np.flatnonzero(stage.parts == "validation")
     asked = np.flatnonzero(stage.parts != "train")
     fit = _make_fit(stage, "shipped", stage.trained.head, train, validation, asked, 0)
-    with stage.progress.show_stage("Tuning", tuner.epochs) as advance:
+    with stage.progress.show_stage(f"Tuning ({device})", tuner.epochs) as advance:
         tuned = _run_fit(tuner, fit, stage, advance, "")
     backbone = build(tuned.tensors)
     features = extract_from_pixels(pixels, np.arange(len(pixels)), backbone)

@@ -19,7 +19,7 @@ from clownfish.errors import FineTuningError
 from clownfish.files import write_file
 from clownfish.records import Head
 from clownfish.regression.scaling import Scaling
-from clownfish.training.fine_tuning_helper import TuningHelper
+from clownfish.training.fine_tuning_helper import DeviceFacts, TuningHelper
 from clownfish.training.fine_tuning_options import FineTuningOptions
 
 _DEPTH_DECAY = 0.8
@@ -126,6 +126,18 @@ class Tuner:
         """End the helper."""
         self._helper.__exit__(*reason)
 
+    def find_device(self) -> DeviceFacts:
+        """Find out what computes.
+
+        Returns:
+            What is known of it.
+
+        Raises:
+            ConfigError: what is wanted is not there, or does not work.
+            FineTuningError: the helper process fails.
+        """
+        return self._helper.find_device(self.options.device)
+
     def cache_activations(self, num_photos: int, *, on_photo: Callable[[], None] = lambda: None) -> None:
         """Run the stages that do not learn once, if there are any; after an interruption, anew.
 
@@ -147,6 +159,7 @@ class Tuner:
             "flip": self.options.flip,
             "seed": self._seed,
             "num_variants": _NUM_VARIANTS,
+            "device": self.options.device,
         }
         for start in range(0, num_photos, _CACHE_ROWS):
             self._helper.ask({**request, "start": start, "end": start + _CACHE_ROWS})
@@ -252,6 +265,7 @@ class Tuner:
         plan = {
             "recipe": recipe,
             "layout": dict(self._network.layout),
+            "device": options.device,
             "flip": options.flip,
             "patience": self._patience,
             "measure_training": fit.measure_training,

@@ -1,10 +1,11 @@
 """The process that fine-tunes, as it is asked from this one, which imports no PyTorch."""
 
 from contextlib import closing
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
-from clownfish.errors import FineTuningError, MissingExtraError, OutputError, WorkerError
+from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError, WorkerError
 
 _FUNCTION = "clownfish.training.finetune.worker:handle_request"
 _MODULES = ("torch", "torchvision", "safetensors")
@@ -20,6 +21,18 @@ def check_extra() -> None:
     """
     if any(find_spec(name) is None for name in _MODULES):
         raise MissingExtraError("Fine-tuning", "finetune")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceFacts:
+    """What computes."""
+
+    kind: str
+    """cpu, cuda or mps."""
+    name: str
+    """As its maker calls it."""
+    precision: str
+    """bfloat16 or float32, while the network learns."""
 
 
 class TuningHelper:
@@ -48,7 +61,7 @@ class TuningHelper:
             The answer.
 
         Raises:
-            FineTuningError: the process does not start, or ended twice.
+            FineTuningError: the process does not start, or ended twice, or the memory of a graphics card ran out.
             OutputError: it cannot write a file.
         """
         failure: WorkerFailure | None = None
@@ -59,6 +72,10 @@ class TuningHelper:
                 continue
             if "refused" in answer:
                 raise OutputError(answer["refused"])
+            if "exhausted" in answer:
+                raise FineTuningError(
+                    "the memory of the graphics card ran out; try a smaller --batch-size, or --device cpu"
+                )
             if "fault" in answer:
                 raise RuntimeError(f"in the process that fine-tunes:\n{answer['fault']}")
             return answer
@@ -66,6 +83,24 @@ class TuningHelper:
             f"the process that fine-tunes ended twice ({failure}); memory may have run out, so try a smaller"
             " --batch-size"
         )
+
+    def find_device(self, wanted: str) -> DeviceFacts:
+        """Find out what would compute.
+
+        Args:
+            wanted: auto, cpu, cuda or mps.
+
+        Returns:
+            What is known of it.
+
+        Raises:
+            ConfigError: it is not there, or does not work.
+            FineTuningError: the process does not start, or ended twice.
+        """
+        answer = self.ask({"task": "device", "wanted": wanted})
+        if "unavailable" in answer:
+            raise ConfigError(answer["unavailable"])
+        return DeviceFacts(kind=answer["device"], name=answer["name"], precision=answer["precision"])
 
     def _send(self, request: Message) -> Message | WorkerFailure:
         def take(_: Message, answer: Message | WorkerFailure) -> Message | WorkerFailure:

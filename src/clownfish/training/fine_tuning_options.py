@@ -7,6 +7,7 @@ from clownfish.errors import ConfigError
 
 NUM_STAGES = 7
 OPTIMIZERS = ("adamw", "sgd")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 _TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -31,6 +32,8 @@ class FineTuningOptions:
     """How strongly pairs of photos are mixed: alpha of the beta distribution; 0 for not at all."""
     flip: bool = True
     """Show mirrored photos too."""
+    device: str = "auto"
+    """What computes: cpu, cuda (NVIDIA), mps (Apple), or auto for the quickest that there is."""
     time_limit: str = ""
     """Such as 10m: fewer epochs where more would take longer; "" for no limit."""
     model_dir: str = ""
@@ -60,6 +63,8 @@ class FineTuningOptions:
             raise ConfigError(
                 f"There is no fine_tune_optimizer {self.fine_tune_optimizer!r}. Choose one of: {', '.join(OPTIMIZERS)}."
             )
+        if self.device not in DEVICES:
+            raise ConfigError(f"There is no device {self.device!r}. Choose one of: {', '.join(DEVICES)}.")
         parse_time_limit(self.time_limit)
 
     @property

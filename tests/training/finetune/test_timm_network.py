@@ -11,6 +11,7 @@ timm = pytest.importorskip("timm", reason="models of timm need the extra 'finetu
 from clownfish.backbones.timm_worker import handle_request  # noqa: E402
 from clownfish.features.extract import make_session  # noqa: E402
 from clownfish.torch_networks.timm_network import WEIGHT_PREFIX, create_network  # noqa: E402
+from clownfish.training.finetune.device import choose_device  # noqa: E402
 from clownfish.training.finetune.network import CutNetwork, open_network  # noqa: E402
 from clownfish.training.finetune.timm_network import TimmNetwork  # noqa: E402
 from pictures import draw_pattern  # noqa: E402
@@ -24,7 +25,7 @@ def make_weights(name: str) -> dict[str, Any]:
 
 
 def make_network(name: str, feature_set: str = "all_stages") -> TimmNetwork:
-    network = open_network({"kind": "timm", "name": name, "feature_set": feature_set})
+    network = open_network({"kind": "timm", "name": name, "feature_set": feature_set}, choose_device("cpu"))
     assert isinstance(network, TimmNetwork)
     assert not isinstance(network, CutNetwork)
     return network

@@ -143,7 +143,7 @@ def _convolve(weights: Weights, source: Any, convolution: str, norm: str, stride
     groups = kernel.shape[0] if "depthwise" in convolution else 1
     source, padding = _pad(source, kernel.shape[-1], stride)
     folded = kernel * scale[:, None, None, None]
-    if groups > 1 and stride > 1:  # oneDNN's gradient of it is ten times slower in bfloat16
+    if groups > 1 and stride > 1 and source.device.type == "cpu":  # oneDNN's gradient is ten times slower in bfloat16
         with torch.autocast(source.device.type, enabled=False):
             filtered = functional.conv2d(source.float(), folded, bias, stride=stride, padding=padding, groups=groups)
         return filtered.to(source.dtype)

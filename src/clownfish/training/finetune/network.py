@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from clownfish.training.finetune.device import Device
+
 Weights = Mapping[str, Any]
 """Tensors by name; the layer on top by the names of `HEAD_NAMES`."""
 HEAD_NAMES = ("head.weight", "head.bias")
@@ -36,11 +38,12 @@ class CutNetwork(Network, Protocol):
         ...
 
 
-def open_network(layout: Mapping[str, Any]) -> Network:
+def open_network(layout: Mapping[str, Any], device: Device) -> Network:
     """Choose the network.
 
     Args:
         layout: of `backbones.tunable.Tunable`.
+        device: where the tensors will be.
 
     Returns:
         The network.
@@ -49,7 +52,7 @@ def open_network(layout: Mapping[str, Any]) -> Network:
     if layout["kind"] == "timm":
         from clownfish.training.finetune.timm_network import TimmNetwork  # imports timm
 
-        return TimmNetwork(**own)
+        return TimmNetwork(**own, device=device)
     from clownfish.training.finetune.efficientnet_lite import EfficientNetLite
 
     return EfficientNetLite(**own)

@@ -12,6 +12,7 @@ from timm.models import group_parameters
 from torch.func import functional_call
 
 from clownfish.torch_networks.timm_network import WEIGHT_PREFIX, SeenNetwork, create_network
+from clownfish.training.finetune.device import Device
 from clownfish.training.finetune.network import HEAD_NAMES, Weights
 
 _MAX_DEPTH = 9
@@ -24,12 +25,13 @@ _CACHE = "attention_bias_cache"
 class TimmNetwork:
     """Fine-tuned as a whole: all but the filters that each see one channel, as in `EfficientNetLite`."""
 
-    def __init__(self, name: str, feature_set: str) -> None:
+    def __init__(self, name: str, feature_set: str, device: Device) -> None:
         """Make the model.
 
         Args:
             name: without the prefix "timm:".
             feature_set: "all_stages" or "last_layer".
+            device: where the tensors will be.
 
         Raises:
             BackboneError: it does not tell its stages.
@@ -39,7 +41,7 @@ class TimmNetwork:
             seen.find_stages(torch.zeros((1, seen.input_size, seen.input_size, 3), dtype=torch.uint8))
         _avoid_fault(seen)
         self._network = seen.network
-        self._features = _Features(seen)
+        self._features = _Features(device.place(seen))  # with tables that are no weights
         self._caches = [getattr(module, _CACHE) for module in seen.modules() if hasattr(module, _CACHE)]
 
     def list_trained(self, weights: Weights, first_stage: int) -> dict[str, int]:
