@@ -113,19 +113,20 @@ def make_tuner(name: str, pixels: np.ndarray, batch_size: int) -> Any:
     from clownfish.training.finetune import worker
     from clownfish.training.finetune.augmentation import Augmenter
     from clownfish.training.finetune.batches import PhotoSource
-    from clownfish.training.finetune.network import Layout, run_front
+    from clownfish.training.finetune.device import choose_device
+    from clownfish.training.finetune.efficientnet_lite import EfficientNetLite
     from clownfish.training.finetune.optimisation import Recipe, Targets, Tuner
 
     worker._prepare_process()
     weights = {key: torch.from_numpy(own) for key, own in read_tensors("efficientnet_lite0").items() if own.ndim}
-    layout = Layout(blocks_per_stage=BACKBONES["efficientnet_lite0"].blocks_per_stage, strides=STRIDES)
+    network = EfficientNetLite(blocks_per_stage=BACKBONES["efficientnet_lite0"].blocks_per_stage, strides=STRIDES)
     first_stage = FIRST_STAGE if name == "last" else 0
     source: Any = PhotoSource(pixels, Augmenter(SIZE, flip=True, seed=0))
     if name == "ready":
         source = Ready((torch.from_numpy(pixels),))
     if name == "last":
         with torch.inference_mode():
-            front = run_front(weights, layout, torch.from_numpy(pixels[:batch_size]), FIRST_STAGE)
+            front = network.run_front(weights, torch.from_numpy(pixels[:batch_size]), FIRST_STAGE)
         source = Ready(tuple(values.clone() for values in front))
     num_features = 1280 + 2 * sum((16, 24, 40, 80, 112, 192, 320))
     weights |= {
@@ -151,7 +152,7 @@ def make_tuner(name: str, pixels: np.ndarray, batch_size: int) -> Any:
         seed=0,
     )
     targets = Targets(labels=np.arange(len(pixels)) % NUM_CLASSES, class_weights=np.ones(NUM_CLASSES, np.float32))
-    tuner = Tuner(weights, layout, recipe, source, targets)
+    tuner = Tuner(weights, network, recipe, source, targets, choose_device("cpu"))
     return lambda num_photos: tuner.run_epoch(1, np.resize(np.arange(len(pixels)), num_photos))
 
 

@@ -43,7 +43,7 @@ OPTIONS = {
             "--mixup",
             "--flip",
         ),
-        *("--time-limit", "--model-dir", "--tune", "--find-learning-rate", "--log", "--log-dir"),
+        *("--device", "--time-limit", "--model-dir", "--tune", "--find-learning-rate", "--log", "--log-dir"),
         *("--json", "--quiet"),
     },
     "predict": {"--out", "--format", "--study", "--overwrite", "--max-error", "--photos", "--json", "--quiet"},

@@ -47,6 +47,7 @@ OPTIONS = st.fixed_dictionaries(
         "label_smoothing": st.floats(0, 0.9),
         "mixup": st.floats(0, 10),
         "flip": st.booleans(),
+        "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
         "time_limit": st.sampled_from(["", "90s", "10m", "1.5h", "20"]),
         "model_dir": TEXT,
         "tune": st.sampled_from([0, 2, 1000]),
@@ -82,6 +83,7 @@ def test_every_option_is_in_the_round_trip() -> None:
             "label_smoothing",
             "mixup",
             "flip",
+            "device",
             "time_limit",
             "model_dir",
         ),
@@ -133,7 +135,7 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
         ({"epoch": 3}, "There is no option 'epoch'. Did you mean 'epochs'?"),
         (
             {"zzz": 3},
-            "There is no option 'zzz'. Known: augment, backbone, balance, batch_size, corrections, dropout_rate, ",
+            "There is no option 'zzz'. Known: augment, backbone, balance, batch_size, corrections, device, ",
         ),
         ({"epochs": 2.5}, "The option epochs is 2.5; it must be a whole number."),
         ({"epochs": True}, "The option epochs is True; it must be a whole number."),
@@ -167,11 +169,6 @@ def test_weight_decay_goes_back_to_being_chosen() -> None:
             {"backbone": "vgg"},
             "There is no backbone 'vgg'. Choose one of: efficientnet_lite0, efficientnet_lite1, efficientnet_lite2,"
             " mobilenetv2, resnet50, or a model of timm, such as timm:convnextv2_atto.",
-        ),
-        (
-            {"backbone": "timm:vgg11", "fine_tune": True},
-            "The backbone timm:vgg11 can be used frozen only; --fine-tune is for efficientnet_lite0,"
-            " efficientnet_lite1, efficientnet_lite2. Leave out --fine-tune, or choose one of these.",
         ),
         ({"feature_set": "all"}, "There is no feature_set 'all'. Choose one of: all_stages, last_layer."),
         ({"resize": "squash"}, "There is no resize 'squash'. Choose one of: stretch, crop, pad."),

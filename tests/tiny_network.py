@@ -52,7 +52,9 @@ def make_tensors(seed: int = 0) -> dict[str, NDArray[Any]]:
 
 
 def make_network(seed: int = 0) -> Network:
-    return Network(tensors=make_tensors(seed), blocks_per_stage=BLOCKS_PER_STAGE, strides=STRIDES)
+    tensors = {name: own for name, own in make_tensors(seed).items() if own.ndim and not name.startswith("_fc.")}
+    layout = {"kind": "efficientnet_lite", "blocks_per_stage": list(BLOCKS_PER_STAGE), "strides": list(STRIDES)}
+    return Network(tensors=tensors, layout=layout)
 
 
 def make_pixels(num_photos: int = NUM_PHOTOS, seed: int = 0) -> NDArray[np.uint8]:

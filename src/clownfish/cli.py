@@ -79,6 +79,7 @@ def clownfish() -> None:
 @click.option("--label-smoothing", type=float, help="Share of certainty that is not asked for. [default: 0.05]")
 @click.option("--mixup", type=float, help="How strongly pairs of photos are mixed. [default: 0.4]")
 @click.option("--flip/--no-flip", default=None, help="Fine-tune on mirrored photos too, or not.")
+@click.option("--device", help="For fine-tuning: auto, cpu, cuda (NVIDIA) or mps (Apple). [default: auto]")
 @click.option("--time-limit", help="For fine-tuning, such as 10m: fewer epochs if needed.")
 @click.option("--model-dir", type=click.Path(), help="Folder for checkpoints of fine-tuning, instead of the cache.")
 @click.option("--tune", type=int, help="Try so many sets of options on photos that are not for testing. [default: 0]")

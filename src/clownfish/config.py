@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from clownfish.answers.budget import DEFAULT_MAX_ERROR, parse_max_error
 from clownfish.backbones import (
-    BACKBONES,
     DEFAULT_BACKBONE,
     DEFAULT_FEATURE_SET,
     FEATURE_SETS,
@@ -21,7 +20,7 @@ from clownfish.images import RESIZES, Resize
 from clownfish.photos.catalog import PhotosOptions
 from clownfish.photos.labels import is_valid_text
 from clownfish.splits import parse_shares
-from clownfish.training.fine_tuning import FineTuningOptions
+from clownfish.training.fine_tuning_options import FineTuningOptions
 from clownfish.training.selection import TrainingOptions
 
 _DEFAULT_SHARES = "80/10/10"
@@ -151,18 +150,6 @@ class TrainConfig:
     answering: AnsweringOptions = field(default_factory=AnsweringOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     logging: LoggingOptions = field(default_factory=LoggingOptions)
-
-    def __post_init__(self) -> None:
-        """Check what options of several tables mean together.
-
-        Raises:
-            ConfigError: the network cannot be fine-tuned.
-        """
-        if self.fine_tuning.fine_tune and self.features.backbone not in BACKBONES:
-            raise ConfigError(
-                f"The backbone {self.features.backbone} can be used frozen only; --fine-tune is for"
-                f" {', '.join(BACKBONES)}. Leave out --fine-tune, or choose one of these."
-            )
 
     def change(self, options: Mapping[str, Any]) -> Self:
         """Set options by their plain names, whatever section they are in.

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clownfish.backbones import load_backbone, timm_models
-from clownfish.backbones.timm_models import find_hub_file, resolve_name, search_models
+from clownfish.backbones.hub_files import find_hub_file
+from clownfish.backbones.timm_models import resolve_name, search_models
 from clownfish.compute import Message, Outcome, WorkerFailure
 from clownfish.errors import BackboneError, MissingExtraError, WorkerError
 from clownfish.records import Backbone

@@ -12,10 +12,11 @@ import pytest
 from filelock import FileLock
 
 import clownfish
+from clownfish.backbones import tunable
 from clownfish.config import TrainConfig, read_config
 from clownfish.errors import ConfigError, FineTuningError, ModelFileError, OutputError
 from clownfish.evaluation.paired import PairedTest
-from clownfish.pipeline import fine_tuning, fine_tuning_search
+from clownfish.pipeline import fine_tuning_folder, fine_tuning_search
 from clownfish.pipeline.fine_tuning import check_options
 from clownfish.pipeline.fine_tuning_choice import check_parity, choose, describe_choice
 from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
@@ -83,6 +84,18 @@ def test_features_of_the_last_layer_alone_are_refused() -> None:
         check_options(TrainConfig().change({"feature_set": "last_layer"}))
 
 
+def test_a_device_that_is_not_there_is_refused_before_any_work(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "--device cuda cannot be used: PyTorch finds none. Leave it out, or use --device cpu."
+    helper = "clownfish.training.fine_tuning_helper"
+    monkeypatch.setattr(f"{helper}.find_spec", lambda _: True)
+    monkeypatch.setattr(f"{helper}.TuningHelper._send", lambda *_: {"unavailable": refused})
+    result = cli(
+        "train", "photos", "--fine-tune", "--device", "cuda"
+    )  # there is no such folder, which is not found out
+    assert result.code == 2
+    assert refused in result.err
+
+
 def test_a_second_run_of_the_same_work_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     with (
@@ -117,7 +130,7 @@ def test_checkpoints_of_a_month_ago_are_removed_others_stay(tmp_path: Path) -> N
 
 
 def test_without_the_extra_the_command_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clownfish.training.fine_tuning.find_spec", lambda name: None)
+    monkeypatch.setattr("clownfish.training.fine_tuning_helper.find_spec", lambda name: None)
     write_hard_photos(Path("photos"))
     result = cli("train", "photos", "--fine-tune")
     assert result.code == 2
@@ -156,6 +169,8 @@ class TestRun:
         assert metrics["fine_tuning"]["kept"]
         assert metrics["fine_tuning"]["reason"] in metrics["messages"]
         assert metrics["fine_tuning"]["largest_parity_difference"] <= 1e-4
+        assert metrics["fine_tuning"]["device"] in ("cpu", "cuda", "mps")
+        assert metrics["fine_tuning"]["precision"] in ("bfloat16", "float32")
         assert metrics["num_parameters"]["trained"] > metrics["num_parameters"]["total"] // 10
         assert metrics["learning_curve"] is None
         assert "hidden_classes" not in metrics
@@ -174,7 +189,7 @@ class TestRun:
         monkeypatch.setattr("clownfish.pipeline.fine_tuning_choice.compare_paired", always_better)
         photos = write_hard_photos(tmp_path / "photos")
         straight = clownfish.train(photos, out=tmp_path / "straight", quiet=True, **OPTIONS)
-        build, num_built = fine_tuning.build_backbone, 0
+        build, num_built = tunable.build_backbone, 0
 
         def interrupt(*values: Any, **named: Any) -> Any:
             nonlocal num_built
@@ -183,7 +198,7 @@ class TestRun:
                 raise KeyboardInterrupt
             return build(*values, **named)
 
-        monkeypatch.setattr(fine_tuning, "build_backbone", interrupt)
+        monkeypatch.setattr(tunable, "build_backbone", interrupt)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 clownfish.train(photos, out=tmp_path / "broken", quiet=True, **OPTIONS)
@@ -215,7 +230,7 @@ class TestRun:
     def test_a_photo_that_vanishes_meanwhile_leaves_the_frozen_network(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fine_tuning, "write_pixels", lambda *_, **__: [3])
+        monkeypatch.setattr(fine_tuning_folder, "write_pixels", lambda *_, **__: [3])
         photos = write_hard_photos(tmp_path / "photos")
         run = clownfish.train(photos, out=tmp_path / "run", quiet=True, **OPTIONS)
         assert run.metrics["fine_tuning"]["reason"] == (

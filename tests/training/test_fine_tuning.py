@@ -12,8 +12,10 @@ import pytest
 
 from clownfish.compute import WorkerFailure
 from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError
-from clownfish.training import fine_tuning
-from clownfish.training.fine_tuning import FineTuningOptions, Tuned, Tuner, check_extra, parse_time_limit
+from clownfish.training import fine_tuning_helper
+from clownfish.training.fine_tuning import Tuned, Tuner
+from clownfish.training.fine_tuning_helper import check_extra
+from clownfish.training.fine_tuning_options import FineTuningOptions, parse_time_limit
 from tiny_network import make_fit, make_network, read_history, write_photos
 
 needs_torch = pytest.mark.skipif(
@@ -59,6 +61,11 @@ def test_an_unknown_optimizer_is_refused_with_those_that_are_known() -> None:
         FineTuningOptions(fine_tune_optimizer="lion")
 
 
+def test_an_unknown_device_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigError, match=r"There is no device 'gpu'. Choose one of: auto, cpu, cuda, mps."):
+        FineTuningOptions(device="gpu")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("", None), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("20", 1200), (" 2 m ", 120)]
 )
@@ -74,7 +81,7 @@ def test_a_time_limit_that_is_none_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("missing", ["torch", "torchvision", "safetensors"])
 def test_without_the_extra_the_message_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tuning, "find_spec", lambda name: None if name == missing else True)
+    monkeypatch.setattr(fine_tuning_helper, "find_spec", lambda name: None if name == missing else True)
     with pytest.raises(MissingExtraError) as caught:
         check_extra()
     assert str(caught.value) == "Fine-tuning needs the extra 'finetune'. Install it: pip install 'clownfish[finetune]'"
@@ -82,7 +89,9 @@ def test_without_the_extra_the_message_says_what_to_install(missing: str, monkey
 
 def test_a_process_that_dies_twice_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path)
-    monkeypatch.setattr(tuner, "_send", lambda request: WorkerFailure("the decoder crashed on it (exit code -9)"))
+    monkeypatch.setattr(
+        tuner._helper, "_send", lambda request: WorkerFailure("the decoder crashed on it (exit code -9)")
+    )
     with pytest.raises(FineTuningError, match=r"ended twice \(.*exit code -9.*\).*smaller --batch-size"):
         tuner.run(make_fit())
 
@@ -90,13 +99,13 @@ def test_a_process_that_dies_twice_is_reported(tmp_path: Path, monkeypatch: pyte
 def test_divergence_is_reported_with_the_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path, fine_tune_learning_rate=3.0)
     answers = iter([{"history": [], "done": False, "note": ""}, {"diverged": True}])
-    monkeypatch.setattr(tuner, "_send", lambda request: next(answers))
+    monkeypatch.setattr(tuner._helper, "_send", lambda request: next(answers))
     with pytest.raises(FineTuningError, match="diverged with a learning rate of 3; try a smaller"):
         tuner.run(make_fit())
 
 
 def test_an_extra_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tuning, "_FUNCTION", "clownfish.nothing.of_this_name:handle_request")
+    monkeypatch.setattr(fine_tuning_helper, "_FUNCTION", "clownfish.nothing.of_this_name:handle_request")
     with (
         make_tuner(tmp_path) as tuner,
         pytest.raises(
@@ -108,14 +117,28 @@ def test_an_extra_that_cannot_be_imported_is_reported(tmp_path: Path, monkeypatc
 
 def test_what_the_helper_cannot_write_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path)
-    monkeypatch.setattr(tuner, "_send", lambda request: {"refused": "Cannot write x: no space"})
+    monkeypatch.setattr(tuner._helper, "_send", lambda request: {"refused": "Cannot write x: no space"})
     with pytest.raises(OutputError, match="Cannot write x: no space"):
+        tuner.run(make_fit())
+
+
+def test_a_device_that_cannot_be_used_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = make_tuner(tmp_path, device="cuda")
+    monkeypatch.setattr(tuner._helper, "_send", lambda _: {"unavailable": "--device cuda cannot be used: why."})
+    with pytest.raises(ConfigError, match="--device cuda cannot be used: why."):
+        tuner.find_device()
+
+
+def test_memory_of_a_graphics_card_that_runs_out_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = make_tuner(tmp_path)
+    monkeypatch.setattr(tuner._helper, "_send", lambda _: {"exhausted": True})
+    with pytest.raises(FineTuningError, match="the memory of the graphics card ran out; try a smaller --batch-size"):
         tuner.run(make_fit())
 
 
 def test_a_fault_in_the_helper_is_raised_with_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuner = make_tuner(tmp_path)
-    monkeypatch.setattr(tuner, "_send", lambda request: {"fault": "Traceback: ZeroDivisionError"})
+    monkeypatch.setattr(tuner._helper, "_send", lambda request: {"fault": "Traceback: ZeroDivisionError"})
     with pytest.raises(RuntimeError, match="in the process that fine-tunes:\nTraceback: ZeroDivisionError"):
         tuner.run(make_fit())
 

@@ -1,4 +1,4 @@
-"""Any model of timm as a frozen backbone: found by name, written as an ONNX graph once, and kept.
+"""Any model of timm as a backbone: found by name, written as an ONNX graph once, and kept.
 
 Nothing here imports PyTorch. The helper process that does is started only where the graph is not yet in the cache
 folder. Nothing is downloaded either: weights come from a file that the user names, or lie where the Hugging Face hub
@@ -7,16 +7,18 @@ keeps what was fetched before.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from clownfish.backbones.hub_files import HUB_FILES, find_hub_file
 from clownfish.compute import Message, WorkerFailure, run_in_workers
 from clownfish.errors import BackboneError, MissingExtraError, WorkerError
 from clownfish.files import write_file
@@ -29,7 +31,6 @@ UNKNOWN_LICENCE = "unknown: see the model's page"
 _FUNCTION = "clownfish.backbones.timm_worker:handle_request"
 _MODULES = ("torch", "timm", "safetensors")
 _SECONDS = 3600.0
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _FORMAT = 1
 """Of the graphs in the cache folder; one more when they are made in another way."""
 
@@ -81,7 +82,7 @@ def search_models(text: str) -> list[TimmModel]:
         MissingExtraError: the extra is not installed.
         BackboneError: the helper process fails.
     """
-    _check_extra("Searching timm's models")
+    check_extra("Searching timm's models")
     answer = _ask({"task": "search", "text": text})
     return [_read_model(facts) for facts in answer["models"]]
 
@@ -103,11 +104,8 @@ def load_timm_backbone(name: str, *, feature_set: str, weights: str | Path | Non
         BackboneError: timm has no such model, its weights are missing or do not fit, or PyTorch and ONNX Runtime
             disagree.
     """
-    what = f"The backbone {name}"
     is_published = weights is None
-    if weights is None:
-        weights = _find_published(name, cache_folder)
-    path = Path(weights)
+    path = _find_published(name, cache_folder) if weights is None else Path(weights)
     try:
         with path.open("rb") as file:
             weights_hash = hashlib.file_digest(file, "sha256").hexdigest()
@@ -117,7 +115,7 @@ def load_timm_backbone(name: str, *, feature_set: str, weights: str | Path | Non
     folder = cache_folder / "backbones" / key
     found = _read_kept(folder, _find_version())
     if found is None:
-        _check_extra(what)
+        check_extra(f"The backbone {name}")
         request = {"task": "convert", "name": name.removeprefix(PREFIX), "feature_set": feature_set}
         answer = _ask({**request, "weights": str(path.resolve())})
         graph = answer["graph"].tobytes()
@@ -137,6 +135,44 @@ def load_timm_backbone(name: str, *, feature_set: str, weights: str | Path | Non
         licence=_describe_licence(facts["licence"], is_published=is_published),
         weights_hash=weights_hash,
     )
+
+
+def read_timm_weights(name: str, *, weights: str | Path | None, cache_folder: Path) -> dict[str, NDArray[Any]]:
+    """Read what fine-tuning starts from.
+
+    Args:
+        name: of a `TimmModel`.
+        weights: as for `load_timm_backbone`.
+        cache_folder: where it is kept what timm knows of names.
+
+    Returns:
+        Every tensor of the model without its classifier, by names that only `convert_tuned` needs to understand.
+
+    Raises:
+        MissingExtraError: the extra is not installed.
+        BackboneError: timm has no such model, or its weights are missing or do not fit.
+    """
+    check_extra(f"The backbone {name}")
+    path = _find_published(name, cache_folder) if weights is None else Path(weights)
+    return _ask({"task": "read", "name": name.removeprefix(PREFIX), "weights": str(path.resolve())})
+
+
+def convert_tuned(frozen: Backbone, tensors: Mapping[str, NDArray[Any]]) -> Backbone:
+    """Make the graph of a model that was fine-tuned; it is not kept.
+
+    Args:
+        frozen: the model before.
+        tensors: every one of `read_timm_weights`, with what fine-tuning has made of it.
+
+    Returns:
+        The same backbone with a graph of its own; licence and weights are those that it started from.
+
+    Raises:
+        BackboneError: PyTorch and ONNX Runtime disagree.
+    """
+    request = {"task": "convert", "name": frozen.name.removeprefix(PREFIX), "feature_set": frozen.feature_set}
+    graph = _ask({**request, **tensors})["graph"].tobytes()
+    return replace(frozen, onnx=graph, hash=hashlib.sha256(graph).hexdigest())
 
 
 def measure_graphs(cache_folder: Path) -> int:
@@ -160,44 +196,11 @@ def clear_graphs(cache_folder: Path) -> None:
     shutil.rmtree(cache_folder / "backbones", ignore_errors=True)
 
 
-def find_hub_file(repository: str, file: str = "") -> Path | None:
-    """Look for a file where the tools of the Hugging Face hub keep what they fetched.
-
-    Args:
-        repository: such as timm/resnet18.a1_in1k.
-        file: its name there; "" for the usual names of weights.
-
-    Returns:
-        Its path, of the revision that "main" was when it was fetched, else of any; None if it was never fetched.
-    """
-    folder = _find_hub_folder() / f"models--{repository.replace('/', '--')}"
-    revisions = sorted((folder / "snapshots").glob("*"))
-    try:
-        main = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        main = ""
-    for revision in sorted(revisions, key=lambda one: one.name != main):
-        for own in [file] if file else _HUB_FILES:
-            if (revision / own).is_file():
-                return revision / own
-    return None
-
-
 def _describe_licence(licence: str, *, is_published: bool) -> str:
     """A file that somebody gives may be the published one or their own, so both are said."""
     if not licence:
         return UNKNOWN_LICENCE
     return licence if is_published else f"{licence} for the published weights; the file given may differ"
-
-
-def _find_hub_folder() -> Path:
-    """As documented for huggingface_hub: HF_HUB_CACHE, HF_HOME or XDG_CACHE_HOME set it."""
-    if chosen := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(chosen).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
 
 
 def _find_published(name: str, cache_folder: Path) -> Path:
@@ -207,7 +210,7 @@ def _find_published(name: str, cache_folder: Path) -> Path:
     if path is not None:
         return path
     if model.hub:
-        file = model.hub_file or _HUB_FILES[0]
+        file = model.hub_file or HUB_FILES[0]
         raise BackboneError(
             f"The weights of {name} are not on this computer, and clownfish downloads nothing. Fetch {file} from"
             f" https://huggingface.co/{model.hub} and give it with --weights FILE, or run once, with internet:"
@@ -228,7 +231,7 @@ def _describe(name: str, cache_folder: Path) -> Message:
             return facts
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    _check_extra(f"The backbone {name}")
+    check_extra(f"The backbone {name}")
     facts = _ask({"task": "describe", "name": name.removeprefix(PREFIX)})
     write_file(kept, json.dumps({**facts, "timm": timm}, indent=1).encode())
     return facts
@@ -268,7 +271,15 @@ def _read_model(facts: Message) -> TimmModel:
     )
 
 
-def _check_extra(what: str) -> None:
+def check_extra(what: str) -> None:
+    """Find out whether what turns models of timm into graphs is installed, without importing it.
+
+    Args:
+        what: is to be done, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
     if any(find_spec(name) is None for name in _MODULES):
         raise MissingExtraError(what, "finetune")
 
@@ -304,8 +315,10 @@ __all__ = [
     "PREFIX",
     "UNKNOWN_LICENCE",
     "TimmModel",
-    "find_hub_file",
+    "check_extra",
+    "convert_tuned",
     "load_timm_backbone",
+    "read_timm_weights",
     "resolve_name",
     "search_models",
 ]

@@ -16,7 +16,8 @@ from clownfish.pipeline.answering import Answers, AnswersProblem, fit_answers
 from clownfish.pipeline.chart_drawer import ChartDrawer
 from clownfish.pipeline.cross_validation import CrossValidation, validate_model
 from clownfish.pipeline.examination import AUDITS, MAX_AXES, Evidence, Examination, examine
-from clownfish.pipeline.fine_tuning import FineTuning, Stage, fine_tune
+from clownfish.pipeline.fine_tuning import FineTuning, fine_tune
+from clownfish.pipeline.fine_tuning_stage import Stage
 from clownfish.pipeline.live_log import EPOCH_EVENT
 from clownfish.pipeline.log import RunLog
 from clownfish.pipeline.material import Material

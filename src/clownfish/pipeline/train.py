@@ -50,7 +50,7 @@ def train_classifier(config: TrainConfig, *, out: Path | None = None, progress: 
         raise ConfigError("--find-learning-rate is for fine-tuning. Add --fine-tune, or leave it out.")
     if config.fine_tuning.fine_tune:
         from clownfish.pipeline.fine_tuning import check_options
-        from clownfish.training.fine_tuning import check_extra
+        from clownfish.training.fine_tuning_helper import check_extra
 
         check_extra()
         check_options(config)

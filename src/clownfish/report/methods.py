@@ -90,8 +90,9 @@ def _write_tuning(content: ReportContent) -> str:
     if not tuning.get("kept"):
         return ""
     gain = tuning["difference"]
+    part = "the whole network" if tuning["stages"] is None else f"the last {tuning['stages']} stages of the network"
     return (
-        f"; from there the last {tuning['stages']} stages of the network and the layer were fine-tuned for"
+        f"; from there {part} and the layer were fine-tuned for"
         f" {len(content.history)} epochs with augmented photos ({options.get('fine_tune_optimizer')}, learning rate"
         f" {options.get('fine_tune_learning_rate'):g}, batches of {options.get('batch_size')}), which in"
         f" cross-validation raised the accuracy by {100 * gain['value']:.1f} points (95 % interval"

@@ -1,4 +1,4 @@
-"""Fine-tuning from this side: options, the plan of a fit, and the helper process that carries it out.
+"""Fine-tuning from this side: the plan of a fit, and what comes of it.
 
 Nothing here imports PyTorch. The helper works one epoch a request, and its state lies on disk after each; so an
 interrupted run goes on where it was, and the rest of this process is as quick and small as without fine-tuning.
@@ -6,123 +6,30 @@ interrupted run goes on where it was, and the rest of this process is as quick a
 
 import io
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clownfish.compute import Helpers, Message, WorkerFailure, run_in_workers
-from clownfish.errors import ConfigError, FineTuningError, MissingExtraError, OutputError, WorkerError
+from clownfish.compute import Message
+from clownfish.errors import FineTuningError
 from clownfish.files import write_file
 from clownfish.records import Head
 from clownfish.regression.scaling import Scaling
+from clownfish.training.fine_tuning_helper import DeviceFacts, TuningHelper
+from clownfish.training.fine_tuning_options import FineTuningOptions
 
-NUM_STAGES = 7
-OPTIMIZERS = ("adamw", "sgd")
-_FUNCTION = "clownfish.training.finetune.worker:handle_request"
+_DEPTH_DECAY = 0.8
+"""Each stage further down learns with this share of the rate above it."""
+_WEIGHT_DECAY = 0.02
 _HEAD_NAMES = ("head.weight", "head.bias")
-_MODULES = ("torch", "torchvision", "safetensors")
 _NUM_VARIANTS = 4
 _CACHE_ROWS = 256
-_EPOCH_SECONDS = 24 * 3600.0
-_NUM_ATTEMPTS = 2
 _SWEPT_RATES = (1e-6, 0.1)
 _NUM_SWEPT = 80
-_TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FineTuningOptions:
-    """Whether and how the network's own weights learn too."""
-
-    fine_tune: bool = False
-    fine_tune_stages: int = NUM_STAGES
-    """How many of the network's stages learn, from the top; 7 for the whole network."""
-    fine_tune_epochs: int = 6
-    fine_tune_learning_rate: float = 3e-4
-    """Of the layer on top; each stage further down learns with a smaller one."""
-    fine_tune_optimizer: str = "adamw"
-    fine_tune_momentum: float = 0.9
-    warmup_steps: int = 20
-    """Steps in which the learning rate rises to its full size."""
-    fine_tune_mix: float = 0.5
-    """How far the weights go from where they start to where fine-tuning leads: 1 for all the way."""
-    label_smoothing: float = 0.05
-    mixup: float = 0.4
-    """How strongly pairs of photos are mixed: alpha of the beta distribution; 0 for not at all."""
-    flip: bool = True
-    """Show mirrored photos too."""
-    time_limit: str = ""
-    """Such as 10m: fewer epochs where more would take longer; "" for no limit."""
-    model_dir: str = ""
-    """Where checkpoints are kept while it lasts; "" for the cache folder."""
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: a value is out of its range.
-        """
-        limits: tuple[tuple[str, float, float, str], ...] = (
-            ("fine_tune_stages", 1, NUM_STAGES, f"from 1 to {NUM_STAGES}"),
-            ("fine_tune_epochs", 1, 10_000, "from 1 to 10,000"),
-            ("fine_tune_learning_rate", 1e-9, 10.0, "from 0.000000001 to 10"),
-            ("fine_tune_momentum", 0.0, 0.999, "from 0 to 0.999"),
-            ("warmup_steps", 0, 1_000_000, "from 0 to 1,000,000"),
-            ("fine_tune_mix", 0.01, 1.0, "from 0.01 to 1"),
-            ("label_smoothing", 0.0, 0.9, "from 0 to 0.9"),
-            ("mixup", 0.0, 10.0, "from 0 to 10"),
-        )
-        for name, lowest, highest, words in limits:
-            value = getattr(self, name)
-            if not lowest <= value <= highest:
-                raise ConfigError(f"{name} is {value}; it must be {words}.")
-        if self.fine_tune_optimizer not in OPTIMIZERS:
-            raise ConfigError(
-                f"There is no fine_tune_optimizer {self.fine_tune_optimizer!r}. Choose one of: {', '.join(OPTIMIZERS)}."
-            )
-        parse_time_limit(self.time_limit)
-
-    @property
-    def first_stage(self) -> int:
-        """The first stage that learns, counted from 0; 0 for the whole network."""
-        return NUM_STAGES - self.fine_tune_stages
-
-
-def parse_time_limit(text: str) -> float | None:
-    """Read a duration.
-
-    Args:
-        text: a number with s, m or h; minutes without a unit; "" for no limit.
-
-    Returns:
-        Seconds, or None.
-
-    Raises:
-        ConfigError: it is no duration.
-    """
-    if not text:
-        return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    if found is None or float(found[1]) == 0:
-        raise ConfigError(f"time_limit is {text!r}; it must be a duration such as 90s, 10m or 1h.")
-    return float(found[1]) * _TIME_UNITS[found[2] or "m"]
-
-
-def check_extra() -> None:
-    """Find out early whether fine-tuning is possible, without importing PyTorch.
-
-    Raises:
-        MissingExtraError: the extra is not installed.
-    """
-    if any(find_spec(name) is None for name in _MODULES):
-        raise MissingExtraError("Fine-tuning", "finetune")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,23 +37,9 @@ class Network:
     """What is fine-tuned, before."""
 
     tensors: Mapping[str, NDArray[Any]]
-    """By the names of its state dict."""
-    blocks_per_stage: Sequence[int]
-    strides: Sequence[int]
-    """Of the first block of each stage."""
-
-    def list_weights(self) -> dict[str, NDArray[Any]]:
-        """The tensors that the features depend on."""
-        return {
-            name: values
-            for name, values in self.tensors.items()
-            if values.ndim and not name.startswith(("_fc.", "fc."))
-        }
-
-    @property
-    def layout(self) -> dict[str, list[int]]:
-        """What the weights do not tell, for the helper."""
-        return {"blocks_per_stage": list(self.blocks_per_stage), "strides": list(self.strides)}
+    """Those that the features depend on, by name."""
+    layout: Mapping[str, Any]
+    """What they do not tell, for `training.finetune.network.open_network`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,7 +72,7 @@ class Tuned:
     """What a fit has come to."""
 
     tensors: Mapping[str, NDArray[Any]]
-    """Of the whole network, by the names of its state dict."""
+    """Of the whole network, by name."""
     head: Head
     """On raw features of this network."""
     history: Sequence[Mapping[str, Any]]
@@ -221,17 +114,29 @@ class Tuner:
         self._folder, self._network, self.options = folder, network, options
         self._batch_size, self._dropout_rate, self._patience, self._seed = batch_size, dropout_rate, patience, seed
         self.epochs = options.fine_tune_epochs
-        self._helpers = Helpers()
-        write_file(folder / "start.npz", _pack({f"start/{name}": own for name, own in network.list_weights().items()}))
+        self._helper = TuningHelper()
+        write_file(folder / "start.npz", _pack({f"start/{name}": own for name, own in network.tensors.items()}))
 
     def __enter__(self) -> "Tuner":
         """Keep the helper while the context lasts."""
-        self._helpers.__enter__()
+        self._helper.__enter__()
         return self
 
     def __exit__(self, *reason: object) -> None:
         """End the helper."""
-        self._helpers.__exit__(*reason)
+        self._helper.__exit__(*reason)
+
+    def find_device(self) -> DeviceFacts:
+        """Find out what computes.
+
+        Returns:
+            What is known of it.
+
+        Raises:
+            ConfigError: what is wanted is not there, or does not work.
+            FineTuningError: the helper process fails.
+        """
+        return self._helper.find_device(self.options.device)
 
     def cache_activations(self, num_photos: int, *, on_photo: Callable[[], None] = lambda: None) -> None:
         """Run the stages that do not learn once, if there are any; after an interruption, anew.
@@ -250,13 +155,14 @@ class Tuner:
             "task": "cache",
             "folder": str(self._folder),
             "first_stage": self.options.first_stage,
-            "layout": self._network.layout,
+            "layout": dict(self._network.layout),
             "flip": self.options.flip,
             "seed": self._seed,
             "num_variants": _NUM_VARIANTS,
+            "device": self.options.device,
         }
         for start in range(0, num_photos, _CACHE_ROWS):
-            self._ask({**request, "start": start, "end": start + _CACHE_ROWS})
+            self._helper.ask({**request, "start": start, "end": start + _CACHE_ROWS})
             for _ in range(min(_CACHE_ROWS, num_photos - start)):
                 on_photo()
         write_file(mark, b"{}")
@@ -273,7 +179,7 @@ class Tuner:
         Raises:
             FineTuningError: the helper process fails.
         """
-        answer = self._ask({"task": "measure", "folder": str(self._write_plan(fit))})
+        answer = self._helper.ask({"task": "measure", "folder": str(self._write_plan(fit))})
         return answer["step_seconds"], answer["photo_seconds"]
 
     def sweep_rates(self, fit: Fit) -> tuple[list[float], list[float]]:
@@ -289,7 +195,7 @@ class Tuner:
             FineTuningError: the helper process fails.
         """
         rates = np.geomspace(*_SWEPT_RATES, _NUM_SWEPT).tolist()
-        answer = self._ask({"task": "sweep", "folder": str(self._write_plan(fit)), "rates": rates})
+        answer = self._helper.ask({"task": "sweep", "folder": str(self._write_plan(fit)), "rates": rates})
         return rates, answer["losses"]
 
     def run(self, fit: Fit, *, on_epoch: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Tuned:
@@ -306,12 +212,12 @@ class Tuner:
             FineTuningError: the loss became infinite, or the helper process fails.
         """
         folder = str(self._write_plan(fit))
-        answer = self._ask({"task": "advance", "folder": folder, "look": True})
+        answer = self._helper.ask({"task": "advance", "folder": folder, "look": True})
         for row in answer["history"]:
             on_epoch(row)
         notes = [answer["note"]]
         while not answer["done"]:
-            answer = self._ask({"task": "advance", "folder": folder})
+            answer = self._helper.ask({"task": "advance", "folder": folder})
             if answer.get("diverged"):
                 raise FineTuningError(
                     f"fine-tuning diverged with a learning rate of {self.options.fine_tune_learning_rate:g}; try a"
@@ -319,7 +225,7 @@ class Tuner:
                 )
             notes.append(answer["note"])
             on_epoch(answer["history"][-1])
-        found = self._ask({"task": "finish", "folder": folder})
+        found = self._helper.ask({"task": "finish", "folder": folder})
         return self._collect(fit, found, answer["history"], [note for note in dict.fromkeys(notes) if note])
 
     def _collect(self, fit: Fit, found: Message, history: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Tuned:
@@ -328,7 +234,7 @@ class Tuner:
         bias = tuned["head.bias"] - fit.scaling.mean @ weights
         own = {name: values for name, values in tuned.items() if name not in _HEAD_NAMES}
         return Tuned(
-            tensors={**self._network.list_weights(), **own},
+            tensors={**self._network.tensors, **own},
             head=Head(weights=weights.astype(np.float32), bias=bias.astype(np.float32)),
             history=history,
             best_epoch=found["best_epoch"],
@@ -347,8 +253,8 @@ class Tuner:
             "optimizer": options.fine_tune_optimizer,
             "momentum": options.fine_tune_momentum,
             "warmup_steps": options.warmup_steps,
-            "depth_decay": DEPTH_DECAY,
-            "weight_decay": WEIGHT_DECAY,
+            "depth_decay": _DEPTH_DECAY,
+            "weight_decay": _WEIGHT_DECAY,
             "dropout_rate": self._dropout_rate,
             "label_smoothing": options.label_smoothing,
             "mixup": options.mixup,
@@ -358,7 +264,8 @@ class Tuner:
         }
         plan = {
             "recipe": recipe,
-            "layout": self._network.layout,
+            "layout": dict(self._network.layout),
+            "device": options.device,
             "flip": options.flip,
             "patience": self._patience,
             "measure_training": fit.measure_training,
@@ -380,51 +287,6 @@ class Tuner:
         write_file(folder / "plan.json", json.dumps(plan, indent=1).encode())
         return folder
 
-    def _ask(self, request: Message) -> Message:
-        """Send a request; a helper that dies is replaced once, and goes on from the last checkpoint."""
-        failure: WorkerFailure | None = None
-        for _ in range(_NUM_ATTEMPTS):
-            answer = self._send(request)
-            if isinstance(answer, WorkerFailure):
-                failure = answer
-                continue
-            if "refused" in answer:
-                raise OutputError(answer["refused"])
-            if "fault" in answer:
-                raise RuntimeError(f"in the process that fine-tunes:\n{answer['fault']}")
-            return answer
-        raise FineTuningError(
-            f"the process that fine-tunes ended twice ({failure}); memory may have run out, so try a smaller"
-            " --batch-size"
-        )
-
-    def _send(self, request: Message) -> Message | WorkerFailure:
-        def take(_: Message, answer: Message | WorkerFailure) -> Message | WorkerFailure:
-            return answer
-
-        work = run_in_workers(
-            [request],
-            function=_FUNCTION,
-            finish=take,
-            num_workers=1,  # a process of its own, even where photos are read in this one
-            timeout_seconds=_EPOCH_SECONDS,
-            memory_bytes=0,
-            helpers=self._helpers,
-        )
-        try:
-            with closing(work) as outcomes:
-                return next(outcomes).result
-        except WorkerError as error:
-            raise FineTuningError(
-                "the process that fine-tunes does not start; find out why with: python -c 'import torch, torchvision,"
-                " safetensors'"
-            ) from error
-
-
-DEPTH_DECAY = 0.8
-"""Each stage further down learns with this share of the rate above it."""
-WEIGHT_DECAY = 0.02
-
 
 def _count_parameters(tuned: Mapping[str, NDArray[Any]]) -> int:
     """As in the network that is written, where the scale of a normalisation is part of the kernel before it."""
@@ -436,16 +298,3 @@ def _pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     named: dict[str, Any] = dict(arrays)
     np.savez(buffer, **named)
     return buffer.getvalue()
-
-
-__all__ = [
-    "NUM_STAGES",
-    "OPTIMIZERS",
-    "FineTuningOptions",
-    "Fit",
-    "Network",
-    "Tuned",
-    "Tuner",
-    "check_extra",
-    "parse_time_limit",
-]

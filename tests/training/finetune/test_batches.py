@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="fine-tuning needs the extra 'finetu
 
 from clownfish.training.finetune.augmentation import Augmenter  # noqa: E402
 from clownfish.training.finetune.batches import ActivationSource, PhotoSource, load_batches, work_ahead  # noqa: E402
+from clownfish.training.finetune.device import choose_device  # noqa: E402
 
 
 def test_a_variant_depends_on_photo_epoch_and_seed_only() -> None:
@@ -35,7 +36,7 @@ def test_without_flip_no_photo_is_mirrored() -> None:
 def test_batches_hold_every_row_in_order_whole_photos_without_an_epoch() -> None:
     pixels = make_pixels(7)
     source = PhotoSource(pixels, Augmenter(SIZE, flip=True, seed=1))
-    batches = list(load_batches(source, np.array([6, 0, 3, 1, 2]), 2, None))
+    batches = list(load_batches(source, np.array([6, 0, 3, 1, 2]), 2, None, choose_device("cpu")))
     assert [batch.rows.tolist() for batch in batches] == [[6, 0], [3, 1], [2]]
     np.testing.assert_array_equal(batches[0].inputs[0].numpy(), pixels[[6, 0]])
 

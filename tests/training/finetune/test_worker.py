@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from clownfish.errors import OutputError
-from clownfish.training.fine_tuning import FineTuningOptions, Tuner
+from clownfish.training.fine_tuning import Tuner
+from clownfish.training.fine_tuning_options import FineTuningOptions
 from tiny_network import make_fit, make_network, read_history, write_photos
 
 torch = pytest.importorskip("torch", reason="fine-tuning needs the extra 'finetune'")
@@ -50,7 +51,13 @@ def plan(folder: Path, *, fit: Any = None, **options: Any) -> Path:
     )
     chosen = tuner.options
     if chosen.first_stage:
-        request = {"first_stage": chosen.first_stage, "layout": make_network().layout, "flip": True, "seed": 1}
+        request = {
+            "first_stage": chosen.first_stage,
+            "layout": make_network().layout,
+            "flip": True,
+            "seed": 1,
+            "device": "cpu",
+        }
         ask("cache", folder, **request, num_variants=3, start=0, end=10)
         ask("cache", folder, **request, num_variants=3, start=10, end=99)
     return tuner._write_plan(fit or make_fit(measure_training=True))
@@ -249,7 +256,7 @@ def test_too_little_disk_for_activations_is_said_before_the_work(
         patience=50,
         seed=1,
     )
-    monkeypatch.setattr(tuner, "_send", worker.handle_request)
+    monkeypatch.setattr(tuner._helper, "_send", worker.handle_request)
     with pytest.raises(OutputError, match=r"GB are needed, and less is free. Choose another place with --model-dir"):
         tuner.cache_activations(24)
 
@@ -257,6 +264,34 @@ def test_too_little_disk_for_activations_is_said_before_the_work(
 def test_what_goes_wrong_unexpectedly_comes_back_as_text(tmp_path: Path) -> None:
     answer = worker.handle_request({"task": "advance", "folder": str(tmp_path / "nothing")})
     assert "FileNotFoundError" in answer["fault"]
+
+
+def test_memory_of_a_graphics_card_that_runs_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(worker, "choose_device", run_out)
+    assert worker.handle_request({"task": "device", "wanted": "auto"}) == {"exhausted": True}
+
+
+def test_the_device_is_told_or_why_it_cannot_be_used() -> None:
+    found = worker.handle_request({"task": "device", "wanted": "cpu"})
+    assert (found["device"], found["name"]) == ("cpu", "processor")
+    assert found["precision"] in ("bfloat16", "float32")
+    if not torch.cuda.is_available():
+        answer = worker.handle_request({"task": "device", "wanted": "cuda"})
+        assert answer["unavailable"].startswith("--device cuda cannot be used: PyTorch ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="auto is not the CPU here")
+def test_a_checkpoint_of_one_choice_of_device_is_gone_on_from_with_another(tmp_path: Path) -> None:
+    expected = run_to_end(plan(tmp_path / "straight", device="cpu"))
+    folder = plan(tmp_path / "moved", device="cpu")
+    ask("advance", folder)
+    worker._open_fits.clear()
+    facts = json.loads((folder / "plan.json").read_bytes())
+    (folder / "plan.json").write_text(json.dumps({**facts, "device": "auto"}))
+    assert_same(run_to_end(folder), expected)
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from clownfish.training.finetune.augmentation import Augmenter
+from clownfish.training.finetune.device import Device
 
 _NUM_AHEAD = 3
 
@@ -81,7 +82,9 @@ class ActivationSource:
         return activations, torch.from_numpy(self._features[rows, variants])
 
 
-def load_batches(source: Source, rows: NDArray[np.int64], batch_size: int, epoch: int | None) -> Iterator[Batch]:
+def load_batches(
+    source: Source, rows: NDArray[np.int64], batch_size: int, epoch: int | None, device: Device
+) -> Iterator[Batch]:
     """Load batches in order, ahead of the step that uses them.
 
     Args:
@@ -89,15 +92,22 @@ def load_batches(source: Source, rows: NDArray[np.int64], batch_size: int, epoch
         rows: numbers of the photos, in the order wanted.
         batch_size: photos a batch; the last may be smaller.
         epoch: for variants; None for photos as they are.
+        device: that they are for.
 
     Yields:
-        The batches.
+        The batches, on the device.
     """
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    return work_ahead(lambda chunk: Batch(chunk, source.load(chunk, epoch)), chunks)
+    with contextlib.closing(
+        work_ahead(lambda own: Batch(own, device.send(source.load(own, epoch))), chunks)
+    ) as batches:
+        for batch in batches:
+            yield Batch(batch.rows, device.receive(batch.inputs))
 
 
-def work_ahead(function: Callable[[NDArray[np.int64]], Item], chunks: Sequence[NDArray[np.int64]]) -> Iterator[Item]:
+def work_ahead(
+    function: Callable[[NDArray[np.int64]], Item], chunks: Sequence[NDArray[np.int64]]
+) -> Generator[Item, None, None]:
     """Call a function on each chunk in one thread of its own, a few calls ahead.
 
     Args:

@@ -33,7 +33,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path, epoch: int, state: Mapping[str, Any], facts: Mapping[str, Any], *, step: int = 0
 ) -> None:
-    """Write a checkpoint and remove all but the last two.
+    """Write a checkpoint, from whatever device, and remove all but the last two.
 
     Args:
         folder: where.
@@ -45,7 +45,7 @@ def save_checkpoint(
     Raises:
         OutputError: the disk is full or cannot be written; the checkpoints before it are as they were.
     """
-    data = save({name: tensor.contiguous() for name, tensor in state.items()})
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     name = f"epoch-{epoch:05}.step-{step:07}" if step else f"epoch-{epoch:05}"  # sorted as they come
     write_file(folder / f"{name}.safetensors", data)
     content = {**facts, "sha256": hashlib.sha256(data).hexdigest()}

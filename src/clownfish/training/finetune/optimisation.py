@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from clownfish.training.finetune.batches import Source, load_batches
-from clownfish.training.finetune.network import Layout, arrange, compute_logits, list_trained, run_back, run_front
+from clownfish.training.finetune.device import Device
+from clownfish.training.finetune.network import Network, arrange, compute_logits
 
 _EVALUATION_BATCH = 32
 _BETAS_OF_ADAM = 0.999
@@ -54,12 +55,6 @@ class Targets:
     """How much a photo of each class counts, shape (num_classes,)."""
 
 
-def has_quick_bfloat16() -> bool:
-    """Whether the processor multiplies numbers of 16 bits; without it they would be slower than those of 32."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochState:
     """How far an epoch has come, beside the weights."""
@@ -80,28 +75,34 @@ class Tuner:
     """A network under way."""
 
     def __init__(
-        self, weights: Mapping[str, Any], layout: Layout, recipe: Recipe, source: Source, targets: Targets
+        self,
+        weights: Mapping[str, Any],
+        network: Network,
+        recipe: Recipe,
+        source: Source,
+        targets: Targets,
+        device: Device,
     ) -> None:
         """Start from weights.
 
         Args:
             weights: all tensors by name, with the layer on top.
-            layout: of the network.
+            network: what is computed with them.
             recipe: how to go on.
             source: of batches; of activations where the recipe's first stage is not 0.
             targets: classes of the photos.
+            device: that computes.
         """
-        self.layout, self.recipe, self._source = layout, recipe, source
+        self.network, self.recipe, self._source, self._device = network, recipe, source, device
         self._labels = torch.from_numpy(targets.labels)
-        self._class_weights = torch.from_numpy(targets.class_weights)
-        self._depths = list_trained(weights, layout, recipe.first_stage)
-        self.weights = {name: arrange(tensor) for name, tensor in weights.items()}
+        self._class_weights = device.place(torch.from_numpy(targets.class_weights))
+        self._depths = network.list_trained(weights, recipe.first_stage)
+        self.weights = {name: device.place(arrange(tensor)) for name, tensor in weights.items()}
         for name in self._depths:
             self.weights[name] = self.weights[name].clone().requires_grad_()
         self._start = {name: self.weights[name].detach().clone() for name in self._depths}
         self.average = {name: tensor.clone() for name, tensor in self._start.items()}
         self._optimizer = self._make_optimizer()
-        self._reduced = has_quick_bfloat16()
 
     def run_epoch(
         self,
@@ -136,10 +137,12 @@ class Tuner:
         if after is not None:
             generator.set_state(after.generator)
         shown = order if max_steps is None else order[: max_steps * recipe.batch_size]
-        batches = load_batches(self._source, shown[state.num_steps * recipe.batch_size :], recipe.batch_size, epoch)
+        batches = load_batches(
+            self._source, shown[state.num_steps * recipe.batch_size :], recipe.batch_size, epoch, self._device
+        )
         for iteration, batch in enumerate(batches, start=state.num_steps):
             self._set_rates((epoch - 1) * num_iterations + iteration, recipe.epochs * num_iterations)
-            labels = self._labels[batch.rows]
+            labels = self._device.place(self._labels[batch.rows])
             loss, logits = self._compute_loss(batch.inputs, labels, generator)
             value = float(loss.detach())
             if not math.isfinite(value):
@@ -175,8 +178,10 @@ class Tuner:
         num = len(rates) * recipe.batch_size
         shown = np.concatenate([random.permutation(rows) for _ in range(-(-num // len(rows)))])[:num]
         generator = torch.Generator().manual_seed(recipe.seed)
-        for rate, batch in zip(rates, load_batches(self._source, shown, recipe.batch_size, 1), strict=True):
-            loss, _ = self._compute_loss(batch.inputs, self._labels[batch.rows], generator)
+        batches = load_batches(self._source, shown, recipe.batch_size, 1, self._device)
+        for rate, batch in zip(rates, batches, strict=True):
+            labels = self._device.place(self._labels[batch.rows])
+            loss, _ = self._compute_loss(batch.inputs, labels, generator)
             if not math.isfinite(float(loss.detach())):
                 break
             losses.append(float(loss.detach()))
@@ -209,9 +214,9 @@ class Tuner:
         weights = {**self.weights, **(tuned or self.mix_weights())}
         found = [np.empty((0, weights["head.bias"].shape[0]))]
         with torch.inference_mode():
-            for batch in load_batches(source or self._source, rows, _EVALUATION_BATCH, None):
+            for batch in load_batches(source or self._source, rows, _EVALUATION_BATCH, None, self._device):
                 logits = compute_logits(weights, self._run(weights, batch.inputs))
-                found.append(torch.softmax(logits.double(), dim=1).numpy())
+                found.append(torch.softmax(logits.cpu().double(), dim=1).numpy())
         return np.concatenate(found)
 
     def export_state(self) -> dict[str, Any]:
@@ -234,8 +239,9 @@ class Tuner:
             kind, _, rest = key.partition("/")
             if kind == "optimizer":
                 entry, _, name = rest.partition("/")
-                own = arrange(value.clone()) if value.ndim else value.clone()
-                self._optimizer.state[self.weights[name]][entry] = own
+                own = arrange(value.clone())
+                # optimisers count their steps on the CPU
+                self._optimizer.state[self.weights[name]][entry] = own if entry == "step" else self._device.place(own)
 
     def _make_optimizer(self) -> Any:
         recipe = self.recipe
@@ -265,9 +271,7 @@ class Tuner:
             group["lr"] = self.recipe.learning_rate * group["share"] * factor
 
     def _run(self, weights: Mapping[str, Any], inputs: tuple[Any, ...]) -> Any:
-        if len(inputs) == 2:
-            return run_back(weights, self.layout, *inputs, self.recipe.first_stage)
-        return run_back(weights, self.layout, *run_front(weights, self.layout, inputs[0], 0), 0)
+        return self.network.compute_features(weights, inputs, self.recipe.first_stage)
 
     def _compute_loss(self, inputs: tuple[Any, ...], labels: Any, generator: Any) -> tuple[Any, Any]:
         """Cross-entropy; with mixing, of weighted means of two photos (Zhang et al. 2018, mixup)."""
@@ -275,14 +279,14 @@ class Tuner:
         if recipe.mixup:
             beta = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
             share = float(beta.beta(recipe.mixup, recipe.mixup))
-            partner = torch.randperm(len(labels), generator=generator)
+            partner = self._device.place(torch.randperm(len(labels), generator=generator))
             inputs = tuple(torch.lerp(values[partner].float(), values.float(), share) for values in inputs)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._reduced):
+        with self._device.autocast():
             features = self._run(self.weights, inputs)
         kept = None
         if recipe.dropout_rate:
             kept = torch.rand(features.shape, generator=generator) >= recipe.dropout_rate
-            kept = kept.float() / (1 - recipe.dropout_rate)
+            kept = self._device.place(kept.float() / (1 - recipe.dropout_rate))
         logits = compute_logits(self.weights, features, kept=kept)
         loss = self._compute_cross_entropy(logits, labels)
         if partner is not None:

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from clownfish.compute import count_cores
 from clownfish.compute.worker import Message
-from clownfish.errors import OutputError
+from clownfish.errors import ConfigError, OutputError
 from clownfish.training.descent import measure_answers
 from clownfish.training.finetune.augmentation import Augmenter
 from clownfish.training.finetune.batches import ActivationSource, PhotoSource, Source, load_batches
 from clownfish.training.finetune.checkpoints import load_checkpoint, save_checkpoint
-from clownfish.training.finetune.network import Layout, arrange, run_front
+from clownfish.training.finetune.device import Device, choose_device
+from clownfish.training.finetune.network import CutNetwork, arrange, open_network
 from clownfish.training.finetune.optimisation import DivergedError, EpochState, Recipe, Targets, Tuner
 from clownfish.training.selection import compute_band
 
@@ -45,14 +46,16 @@ def handle_request(request: Message) -> Message:
         request: "task", one of `_TASKS`, and what it needs.
 
     Returns:
-        The answer of the task; "refused" if a file cannot be written, "fault" with a traceback if
-            something unexpected happened.
+        The answer of the task; "refused" if a file cannot be written, "exhausted" if the memory of a graphics card
+            ran out, "fault" with a traceback if something unexpected happened.
     """
     _prepare_process()
     try:
         return _TASKS[request["task"]](request)
     except OutputError as error:
         return {"refused": str(error)}
+    except torch.OutOfMemoryError:
+        return {"exhausted": True}
     except Exception:  # noqa: BLE001 (the traceback goes to the process that asked)
         return {"fault": traceback.format_exc()}
 
@@ -67,7 +70,9 @@ class _Fit:
         self.recipe = Recipe(**plan["recipe"])
         source = _open_source(folder.parent, self.recipe, plan["flip"])
         targets = Targets(labels=self.arrays["labels"], class_weights=self.arrays["class_weights"])
-        self.tuner = Tuner(_read_weights(self.arrays), Layout(**plan["layout"]), self.recipe, source, targets)
+        self._device = choose_device(plan["device"])
+        network = open_network(plan["layout"], self._device)
+        self.tuner = Tuner(_read_weights(self.arrays), network, self.recipe, source, targets, self._device)
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.lowest_epoch = 0, 0
         self.lowest_loss = self.limit = float("inf")
@@ -141,7 +146,7 @@ class _Fit:
         if found is None:
             return
         self.tuner.import_state(found.state)
-        self.best = {name: arrange(found.state[f"best/{name}"]) for name in self.tuner.average}
+        self.best = {name: self._device.place(arrange(found.state[f"best/{name}"])) for name in self.tuner.average}
         self.history = list(found.facts["history"])
         if "within" in found.facts:
             self.within = EpochState(**found.facts["within"], generator=found.state["within/generator"])
@@ -173,7 +178,7 @@ def _finish(request: Message) -> Message:
     photos = _open_photos(fit.folder.parent, fit.recipe, fit.plan["flip"])
     probabilities = fit.tuner.predict(fit.arrays["asked"], photos, fit.best)
     _open_fits.clear()
-    tuned = {f"tuned/{name}": tensor.contiguous().numpy() for name, tensor in fit.best.items()}
+    tuned = {f"tuned/{name}": tensor.cpu().contiguous().numpy() for name, tensor in fit.best.items()}
     return {"probabilities": probabilities, "best_epoch": fit.best_epoch, "lowest_epoch": fit.lowest_epoch, **tuned}
 
 
@@ -199,34 +204,41 @@ def _sweep_rates(request: Message) -> Message:
 def _cache_activations(request: Message) -> Message:
     """Run the stages that do not learn once, on each photo and on variants of it."""
     folder, first_stage = Path(request["folder"]), request["first_stage"]
-    layout = Layout(**request["layout"])
+    device = choose_device(request["device"])
+    network = open_network(request["layout"], device)
+    assert isinstance(network, CutNetwork)
     start = _read_weights(_read_arrays(folder / "start.npz"))
-    weights = {name: arrange(tensor) for name, tensor in start.items()}
+    weights = {name: device.place(arrange(tensor)) for name, tensor in start.items()}
     pixels = np.load(folder / "pixels.npy", mmap_mode="r")
     size = pixels.shape[1]
     source = PhotoSource(pixels, Augmenter(size, flip=request["flip"], seed=request["seed"]))
     rows = np.arange(request["start"], min(request["end"], len(pixels)))
-    first_activations, first_features = _open_activations(folder, weights, layout, request, pixels)
+    first_activations, first_features = _open_activations(folder, weights, network, device, request, pixels)
     for variant in range(request["num_variants"]):
         with torch.inference_mode():
-            for batch in load_batches(source, rows, _FRONT_BATCH, variant or None):
-                activations, features = run_front(weights, layout, batch.inputs[0], first_stage)
-                first_activations[batch.rows, variant] = activations.permute(0, 2, 3, 1).half().numpy()
-                first_features[batch.rows, variant] = features.numpy()
+            for batch in load_batches(source, rows, _FRONT_BATCH, variant or None, device):
+                activations, features = network.run_front(weights, batch.inputs[0], first_stage)
+                first_activations[batch.rows, variant] = activations.permute(0, 2, 3, 1).half().cpu().numpy()
+                first_features[batch.rows, variant] = features.cpu().numpy()
     first_activations.flush()
     first_features.flush()
     return {}
 
 
 def _open_activations(
-    folder: Path, weights: dict[str, Any], layout: Layout, request: Message, pixels: NDArray[np.uint8]
+    folder: Path,
+    weights: dict[str, Any],
+    network: CutNetwork,
+    device: Device,
+    request: Message,
+    pixels: NDArray[np.uint8],
 ) -> tuple[Any, Any]:
     """The two files, as long as they have to be; made if this is the first request."""
     paths = folder / "activations.npy", folder / "front-features.npy"
     if request["start"] == 0:
         with torch.inference_mode():
-            activations, features = run_front(
-                weights, layout, torch.from_numpy(np.array(pixels[:1])), request["first_stage"]
+            activations, features = network.run_front(
+                weights, device.place(torch.from_numpy(np.array(pixels[:1]))), request["first_stage"]
             )
         _, channels, height, width = activations.shape
         outer = (len(pixels), request["num_variants"])
@@ -241,7 +253,17 @@ def _open_activations(
     return open_memmap(paths[0], "r+"), open_memmap(paths[1], "r+")
 
 
+def _find_device(request: Message) -> Message:
+    """The device that would be used, or why the one that is wanted cannot be."""
+    try:
+        device = choose_device(request["wanted"])
+    except ConfigError as error:
+        return {"unavailable": str(error)}
+    return {"device": device.kind, "name": device.name, "precision": device.precision}
+
+
 _TASKS: dict[str, Callable[[Message], Message]] = {
+    "device": _find_device,
     "advance": _advance,
     "finish": _finish,
     "measure": _measure_speed,
