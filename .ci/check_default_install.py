@@ -17,7 +17,12 @@ from PIL import Image
 
 FRAMEWORKS = ("torch", "torchvision", "timm", "tensorflow", "keras", "jax", "flax", "fastai", "ray")
 RUN_FILES = {"config.toml", "history.csv", "metrics.json", "model.onnx", "photos.csv", "predictions.csv", "report.html"}
-EXTRA_MODULES = ("clownfish.export.tflite.", "clownfish.training.finetune.", "clownfish.backbones.timm_worker")
+EXTRA_MODULES = (
+    "clownfish.export.tflite.",
+    "clownfish.training.finetune.",
+    "clownfish.torch_networks.",
+    "clownfish.backbones.timm_worker",
+)
 """Written with what an extra installs, and imported by nothing before that is known to be there."""
 COMMAND = Path(sys.executable).parent / "clownfish"
 
