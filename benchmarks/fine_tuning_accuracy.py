@@ -18,9 +18,7 @@ from typing import Any
 from environments import choose_torch_arguments, prepare_environment
 from measuring import JobFailedError, run_measured, wait_for_calm
 from results import count_cores, describe_conditions, make_table, publish, report_progress, show_number
-from train import PEERS_FOLDER, REQUIREMENTS
-
-CLOWNFISH = [sys.executable, "-m", "clownfish"]
+from train import PEERS_FOLDER, REQUIREMENTS, find_clownfish
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +149,7 @@ def run_job(command: Sequence[str], environment: dict[str, str]) -> Any:
 
 def run_clownfish(photo_set: PhotoSet, arguments: Sequence[str], run: Path) -> Outcome:
     """Run `clownfish train` with a cache of its own."""
-    command = [*CLOWNFISH, "train", str(photo_set.photos), *arguments, "--out", str(run)]
+    command = [find_clownfish(), "train", str(photo_set.photos), *arguments, "--out", str(run)]
     done = run_job(command, {"CLOWNFISH_CACHE": str(run.with_name(f"{run.name}-cache"))})
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     tuning = metrics.get("fine_tuning")

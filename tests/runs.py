@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,6 +90,18 @@ def make_command(*args: object) -> list[str]:
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);from clownfish.cli import main; main()"
     )
     return [sys.executable, "-c", script, *map(str, args)]
+
+
+def kill_in_second_fold(process: "subprocess.Popen[Any]", checkpoints: Path, *, patience: float) -> None:
+    """Kill a run that fine-tunes once its second fold has a checkpoint, or after so many seconds."""
+    try:
+        deadline = time.monotonic() + patience
+        while not list(checkpoints.glob("*/fold-2/epoch-*.json")) and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def run_command(*args: object, timeout: float = 120, **environment: str) -> Result:

@@ -21,7 +21,7 @@ from clownfish.pipeline.fine_tuning import check_options
 from clownfish.pipeline.fine_tuning_choice import check_parity, choose, describe_choice
 from clownfish.pipeline.fine_tuning_folder import lock, remove_stale
 from pictures import draw_photo, write_photo
-from runs import RUN_FILES, Cli, make_command, read_metrics, read_table, run_command
+from runs import RUN_FILES, Cli, kill_in_second_fold, make_command, read_metrics, read_table, run_command
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="fine-tuning needs the extra 'finetune'"
@@ -282,14 +282,7 @@ class TestRun:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            deadline = time.monotonic() + 120
-            while not list((tmp_path / "second").glob("*/fold-2/epoch-*.json")) and time.monotonic() < deadline:
-                assert process.poll() is None
-                time.sleep(0.01)
-        finally:
-            process.kill()
-            process.wait()
+        kill_in_second_fold(process, tmp_path / "second", patience=120)
         assert not (tmp_path / "killed").exists()
         again = run_command(*args, "--out", tmp_path / "killed", "--model-dir", tmp_path / "second")
         assert again.code == 0, again.err

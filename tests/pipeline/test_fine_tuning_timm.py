@@ -4,7 +4,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from clownfish.config import TrainConfig
 from clownfish.errors import BackboneError, ConfigError, MissingExtraError
 from clownfish.pipeline.fine_tuning import check_options
 from pictures import draw_photo, write_photo
-from runs import RUN_FILES, read_metrics, read_table
+from runs import RUN_FILES, kill_in_second_fold, read_metrics, read_table
 
 needs_timm = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("torch", "timm")),
@@ -99,14 +98,7 @@ def test_a_killed_run_comes_to_the_same_network_and_its_file_predicts(tmp_path: 
     photos, weights = write_photos(tmp_path / "photos"), write_weights(tmp_path)
     assert start(photos, weights, tmp_path / "straight", tmp_path / "first").wait() == 0
     process = start(photos, weights, tmp_path / "killed", tmp_path / "second")
-    try:
-        deadline = time.monotonic() + 900
-        while not list((tmp_path / "second").glob("*/fold-2/epoch-*.json")) and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.wait()
+    kill_in_second_fold(process, tmp_path / "second", patience=900)
     assert not (tmp_path / "killed").exists()
     assert start(photos, weights, tmp_path / "killed", tmp_path / "second").wait() == 0
     metrics = read_metrics(tmp_path / "killed")

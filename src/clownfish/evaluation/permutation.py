@@ -155,8 +155,9 @@ def _make_hat_matrix(scores: NDArray[np.float32], folds: NDArray[np.int64]) -> N
         among, across = gram[np.ix_(outside, outside)], gram[np.ix_(outside, inside)]
         among -= means[outside]  # in place: they are large
         across -= means[inside]
-        among -= means[outside, None] - means[outside].mean()
-        across -= means[outside, None] - means[outside].mean()
+        offsets = means[outside, None] - means[outside].mean()
+        among -= offsets
+        across -= offsets
         among[np.diag_indices(len(outside))] += penalty
         hat[np.ix_(inside, outside)] = cho_solve(cho_factor(among, overwrite_a=True), across).T
     return hat
